@@ -1,0 +1,1 @@
+"""From a site's files to the tensors that training sees; nothing here leaves the site."""

@@ -1,0 +1,108 @@
+"""Preprocessed scans of one preset, kept so that an unchanged scan is read once only."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braing3n.data.cache import ArrayCache, entry_key
+from braing3n.data.preprocess import preprocess, preprocessing_digest
+from braing3n.data.scan import load_scan, scan_files
+from braing3n.errors import ScanError
+from braing3n.files import write_text
+from braing3n.presets import Preset
+
+
+class Shelf:
+    """Puts scans into the cache, and remembers by path, size and time which it has seen.
+
+    Attributes:
+        preset: Fixes the preprocessing and the volumes' shape.
+        cache: The arrays; other things that are made from the volumes may be kept there too.
+
+    Args:
+        folder: The cache's folder.
+        preset: See above.
+    """
+
+    def __init__(self, folder: Path, preset: Preset) -> None:
+        self.preset = preset
+        self.cache = ArrayCache(folder)
+        self._preprocessing = preprocessing_digest(preset)
+        self._index = folder / f"index-{self._preprocessing[:16]}.json"
+        self._seen = _load_index(self._index)
+        self._changed = False
+
+    def place(self, path: Path) -> str:
+        """Make sure that a scan's volume is in the cache, and return its key.
+
+        Raises:
+            ScanError: The scan cannot be used. This is remembered as well.
+        """
+        stamp = _stamp(path)
+        seen = self._seen.get(str(path))
+        if seen is None or stamp is None or seen["stamp"] != stamp:
+            return self._read(path, stamp)
+        if "refusal" in seen:
+            raise ScanError(**seen["refusal"])
+        key: str = seen["key"]
+        return key if self.cache.has(key) else self._read(path, stamp)
+
+    def volume(self, key: str, path: Path) -> NDArray[np.float16]:
+        """Return `preset.shape` voxels; where the cache has lost them, from the scan at `path`.
+
+        Raises:
+            ScanError: The cache has lost them, and the scan has changed or is gone.
+        """
+        array = self.cache.load(key)
+        if array is not None:
+            return array
+        found = self._read(path, _stamp(path))
+        array = self.cache.load(key)
+        if array is None:
+            raise ScanError(f"{path} has changed during the run", expected=f"volume {key[:12]}",
+                            found=f"volume {found[:12]}", fix="start the run again")
+        return array
+
+    def save(self) -> None:
+        """Write down what is remembered, if anything is new."""
+        if self._changed:
+            write_text(self._index, json.dumps(self._seen, indent=1), is_durable=False)
+
+    def _read(self, path: Path, stamp: list[int] | None) -> str:
+        """Read and preprocess a scan whatever is remembered, and remember the outcome."""
+        seen: dict[str, Any] = {"stamp": stamp}
+        try:
+            scan = load_scan(path)
+            key = entry_key(scan.digest, self._preprocessing)
+            if not self.cache.has(key):
+                self.cache.store(key, preprocess(scan, self.preset))
+            seen["key"] = key
+        except ScanError as error:
+            seen["refusal"] = {"what": error.what, "expected": error.expected,
+                               "found": error.found, "fix": error.fix}
+            raise
+        finally:
+            self._seen[str(path)] = seen
+            self._changed = True
+        return key
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """Return sizes and times of the scan's files; None where one is not there."""
+    try:
+        stats = [file.stat() for file in scan_files(path)]
+    except OSError:
+        return None
+    return [number for stat in stats for number in (stat.st_size, stat.st_mtime_ns)]
+
+
+def _load_index(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what is remembered; nothing where the file is missing or damaged."""
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}

@@ -1,0 +1,65 @@
+"""Files that are there whole or not at all, and digests of what is in them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+
+@contextmanager
+def replacing(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success it takes the place of `path` at once.
+
+    A crash leaves the old file, or none: never half of the new one.
+
+    Args:
+        path: The file to write.
+        is_durable: Whether it must be on the disk before this returns. What can be made again,
+            and is checked when it is read, need not wait for the disk.
+
+    Yields:
+        The path to write to. It keeps the file's suffix, as writers choose formats by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{uuid4().hex}.{path.name}")
+    try:
+        yield part
+        if is_durable:
+            with part.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, is_durable: bool = True) -> None:
+    """Write `text` to `path` atomically, as UTF-8."""
+    with replacing(path, is_durable=is_durable) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def canonical_json(value: Mapping[str, Any]) -> bytes:
+    """Return the one byte string that stands for `value`: sorted keys, no blanks, UTF-8.
+
+    Raises:
+        ValueError: A number is NaN or infinite, which JSON cannot say.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def digest_bytes(content: bytes) -> str:
+    """Return the sha256 of `content` as 64 lower-case hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes as 64 lower-case hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

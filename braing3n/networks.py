@@ -1,0 +1,94 @@
+"""From a plan to the networks that it names, and from frozen parts back to working networks."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from braing3n.models.decoder import LatentDecoder
+from braing3n.models.dit import DiffusionTransformer
+from braing3n.models.latents import LatentStatistics
+from braing3n.models.mae import Encoder, MaskedAutoencoder
+from braing3n.plan import Plan, StageName
+from braing3n.presets import PRESETS
+from braing3n.protocol import Part
+from braing3n.weights import State
+
+
+def build_autoencoder(plan: Plan) -> MaskedAutoencoder:
+    """Return stage 1's network with fresh initial weights."""
+    stage = plan.stages.pretrain
+    preset = PRESETS[plan.preset]
+    return MaskedAutoencoder(preset, stage.mask_ratio, stage.target, stage.brain_weight)
+
+
+def build_decoder(plan: Plan) -> LatentDecoder:
+    """Return stage 2's network with fresh initial weights."""
+    return LatentDecoder(PRESETS[plan.preset], plan.stages.decoder.structure_weight)
+
+
+def build_dit(plan: Plan) -> DiffusionTransformer:
+    """Return stage 3's network with fresh initial weights."""
+    return DiffusionTransformer(PRESETS[plan.preset])
+
+
+def build_network(plan: Plan, stage: StageName) -> nn.Module:
+    """Return the network that `stage` trains with fresh initial weights."""
+    builders: dict[StageName, Callable[[Plan], nn.Module]] = {
+        "pretrain": build_autoencoder, "decoder": build_decoder, "diffusion": build_dit,
+    }
+    return builders[stage](plan)
+
+
+def part_like(plan: Plan, part: Part) -> State:
+    """Return tensors with the names and shapes that a frozen part has; their values mean nothing."""
+    preset = PRESETS[plan.preset]
+    with torch.device("meta"):
+        if part == "encoder":
+            return dict(Encoder(preset).state_dict())
+        if part == "decoder":
+            return dict(build_decoder(plan).state_dict())
+        if part == "dit":
+            return dict(build_dit(plan).state_dict())
+        return {name: torch.empty(preset.latent_channels) for name in ("mean", "variance")}
+
+
+def moments_like(plan: Plan) -> State:
+    """Return tensors with the names and shapes of a site's latent moments."""
+    channels = PRESETS[plan.preset].latent_channels
+    return {name: torch.empty(channels, device="meta") for name in ("mean", "mean_square")}
+
+
+class Latents:
+    """Frozen projection and decoder, between tokens, normalised latents and voxels.
+
+    Args:
+        decoder: Stage 2's network.
+        statistics: Latent mean and variance over all sites.
+    """
+
+    def __init__(self, decoder: LatentDecoder, statistics: LatentStatistics) -> None:
+        self._decoder = decoder
+        self._statistics = statistics
+
+    @torch.no_grad()
+    def from_tokens(self, tokens: Tensor) -> Tensor:
+        """Return (B, C, gx, gy, gz) normalised latents of (B, N, E) tokens."""
+        return self._statistics.normalise(self._decoder.project(tokens))
+
+    @torch.no_grad()
+    def to_volume(self, latent: Tensor) -> Tensor:
+        """Return (B, 1, X, Y, Z) volumes of (B, C, gx, gy, gz) normalised latents."""
+        volume: Tensor = self._decoder.decode(self._statistics.restore(latent))
+        return volume
+
+
+def open_latents(plan: Plan, frozen: Mapping[Part, State], device: torch.device) -> Latents:
+    """Return the map between tokens, latents and voxels that the frozen parts define."""
+    decoder = build_decoder(plan)
+    decoder.load_state_dict(frozen["decoder"])
+    statistics = LatentStatistics(
+        mean=frozen["statistics"]["mean"].to(device),
+        variance=frozen["statistics"]["variance"].to(device),
+    )
+    return Latents(decoder.to(device).eval(), statistics)

@@ -1,0 +1,287 @@
+"""What each stage computes at a site: its network, its loss on a batch, its held-out metrics."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from braing3n.data.site_data import Example, SiteData
+from braing3n.evaluation.reconstruction import mean_volume_psnr, psnr, ssim
+from braing3n.models.dit import check_conditions
+from braing3n.models.flow import flow_loss, sample_time
+from braing3n.models.mae import Encoder, unpatchify
+from braing3n.networks import Latents, build_autoencoder, build_decoder, build_dit, open_latents
+from braing3n.plan import Plan, StageName
+from braing3n.presets import PRESETS
+from braing3n.protocol import Part
+from braing3n.weights import State, digest_state
+
+Picture = npt.NDArray[np.float32]
+
+# A mean volume over more scans than this looks the same and costs a large site minutes.
+MAX_FOR_MEAN = 128
+MAX_HELD_OUT = 64
+
+
+class Objective(Protocol):
+    """One stage's work on one site's data."""
+
+    device: torch.device
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that the stage trains."""
+        ...
+
+    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
+        """Return (B,) losses, one an example; masks and noise come from `generator`."""
+        ...
+
+    def evaluate(self, examples: Sequence[Example], generator: torch.Generator) -> dict[str, float]:
+        """Return the means of the stage's metrics over `examples`."""
+        ...
+
+    def pictures(self, example: Example, generator: torch.Generator) -> dict[str, Picture]:
+        """Return (X, Y, Z) volumes to look at; they stay at the site."""
+        ...
+
+
+def open_objective(
+    plan: Plan, stage: StageName, data: SiteData, frozen: Mapping[Part, State], device: torch.device
+) -> Objective:
+    """Return the work of `stage` on `data`, with the frozen parts that it builds on in place.
+
+    Embeddings of the frozen encoder are computed once and kept in the site's cache.
+    """
+    if stage == "pretrain":
+        return PretrainObjective(plan, data, device)
+    digest = cache_embeddings(plan, data, frozen["encoder"], device)
+    if stage == "decoder":
+        return DecoderObjective(plan, data, digest, device)
+    return DiffusionObjective(plan, data, digest, open_latents(plan, frozen, device), device)
+
+
+def cache_embeddings(plan: Plan, data: SiteData, encoder: State, device: torch.device) -> str:
+    """Embed every volume that is not embedded yet, and return the encoder's digest."""
+    digest = digest_state(encoder)
+    network = Encoder(PRESETS[plan.preset]).to(device)
+    network.load_state_dict(encoder)
+    network.eval()
+
+    @torch.no_grad()
+    def encode(volumes: Tensor) -> Tensor:
+        tokens: Tensor = network(volumes.to(device))
+        return tokens.float().cpu()
+
+    data.cache_tokens(digest, encode, plan.stages.pretrain.batch_size)
+    return digest
+
+
+class PretrainObjective:
+    """Stage 1: hide patches, predict their voxels."""
+
+    def __init__(self, plan: Plan, data: SiteData, device: torch.device) -> None:
+        self.network = build_autoencoder(plan).to(device)
+        self.device = device
+        self._data = data
+        self._preset = PRESETS[plan.preset]
+        self._batch_size = plan.stages.pretrain.batch_size
+
+    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
+        """Return (B,) masked errors of augmented volumes."""
+        volume = augment(self._data.volumes(batch), generator).to(self.device)  # (B, 1, X, Y, Z)
+        losses: Tensor = self.network(volume, self._noise(len(batch), generator))
+        return losses
+
+    @torch.no_grad()
+    def evaluate(self, examples: Sequence[Example], generator: torch.Generator) -> dict[str, float]:
+        """Return the masked error, and what predicting the mean scores on the same patches."""
+        self.network.eval()
+        ours, trivial = [], []
+        for batch in chunks(examples, self._batch_size):
+            volume = self._data.volumes(batch).to(self.device)
+            noise = self._noise(len(batch), generator)
+            ours.append(self.network(volume, noise))
+            trivial.append(self.network.trivial_loss(volume, noise))
+        return {"loss": _mean(ours), "trivial_loss": _mean(trivial)}
+
+    @torch.no_grad()
+    def pictures(self, example: Example, generator: torch.Generator) -> dict[str, Picture]:
+        """Return the original, what the encoder saw of it (NaN elsewhere), and the MAE's guess."""
+        self.network.eval()
+        volume = self._data.volumes([example]).to(self.device)
+        filled, hidden = self.network.reconstruct(volume, self._noise(1, generator))
+        hidden_voxels = unpatchify(
+            hidden.float().unsqueeze(2).expand(-1, -1, self._preset.patch**3), self._preset.grid
+        )
+        masked = torch.where(hidden_voxels > 0, torch.nan, volume)
+        return {"original": _picture(volume), "masked": _picture(masked), "mae": _picture(filled)}
+
+    def _noise(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(count, self._preset.num_patches, generator=generator).to(self.device)
+
+
+class DecoderObjective:
+    """Stage 2: from frozen embeddings back to voxels."""
+
+    def __init__(
+        self, plan: Plan, data: SiteData, encoder_digest: str, device: torch.device
+    ) -> None:
+        self.network = build_decoder(plan).to(device)
+        self.device = device
+        self._data = data
+        self._encoder_digest = encoder_digest
+        self._plan = plan.stages.decoder
+        self._latent_shape = (PRESETS[plan.preset].latent_channels, *PRESETS[plan.preset].grid)
+
+    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
+        """Return (B,) reconstruction errors from noised latents."""
+        noise = torch.randn(len(batch), *self._latent_shape, generator=generator)
+        sigma = torch.rand(len(batch), generator=generator) * self._plan.latent_noise
+        losses: Tensor = self.network(
+            self._tokens(batch), self._data.volumes(batch).to(self.device),
+            noise.to(self.device), sigma.to(self.device),
+        )
+        return losses
+
+    @torch.no_grad()
+    def evaluate(self, examples: Sequence[Example], generator: torch.Generator) -> dict[str, float]:
+        """Return PSNR (dB) and SSIM inside the brain, and the PSNR of the site's mean volume."""
+        del generator  # nothing is drawn: latents are decoded as they are
+        self.network.eval()
+        mean = mean_volume(self._data).to(self.device)
+        ours, means, structure = [], [], []
+        for batch in chunks(examples, self._plan.batch_size):
+            volume = self._data.volumes(batch).to(self.device)
+            decoded = self._decode(batch)
+            ours.append(psnr(volume, decoded))
+            means.append(mean_volume_psnr(volume, mean))
+            structure.append(ssim(volume, decoded))
+        return {"psnr": _mean(ours), "mean_volume_psnr": _mean(means), "ssim": _mean(structure)}
+
+    @torch.no_grad()
+    def pictures(self, example: Example, generator: torch.Generator) -> dict[str, Picture]:
+        """Return the decoder's reconstruction."""
+        del generator  # nothing is drawn
+        self.network.eval()
+        return {"decoder": _picture(self._decode([example]))}
+
+    def _tokens(self, batch: Sequence[Example]) -> Tensor:
+        return self._data.tokens(batch, self._encoder_digest).to(self.device)
+
+    def _decode(self, batch: Sequence[Example]) -> Tensor:
+        decoded: Tensor = self.network.decode(self.network.project(self._tokens(batch)))
+        return decoded
+
+
+class DiffusionObjective:
+    """Stage 3: the velocity from noise to latents, given the six variables."""
+
+    def __init__(
+        self, plan: Plan, data: SiteData, encoder_digest: str, latents: Latents,
+        device: torch.device,
+    ) -> None:
+        check_conditions(data.conditions([*data.train, *data.held_out]))
+        self.network = build_dit(plan).to(device)
+        self.device = device
+        self._data = data
+        self._encoder_digest = encoder_digest
+        self._latents = latents
+        self._plan = plan.stages.diffusion
+
+    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
+        """Return (B,) squared errors of the velocity; some variables are hidden by chance."""
+        return self._losses(batch, generator, self._plan.condition_dropout)
+
+    @torch.no_grad()
+    def evaluate(self, examples: Sequence[Example], generator: torch.Generator) -> dict[str, float]:
+        """Return the velocity error with all variables given."""
+        self.network.eval()
+        parts = [
+            self._losses(batch, generator, 0.0)
+            for batch in chunks(examples, self._plan.batch_size)
+        ]
+        return {"loss": _mean(parts)}
+
+    def pictures(self, example: Example, generator: torch.Generator) -> dict[str, Picture]:
+        """Return nothing: what this stage makes is no picture of one subject."""
+        del example, generator
+        return {}
+
+    def _losses(
+        self, batch: Sequence[Example], generator: torch.Generator, dropout: float
+    ) -> Tensor:
+        tokens = self._data.tokens(batch, self._encoder_digest).to(self.device)
+        latent = self._latents.from_tokens(tokens)  # (B, C, gx, gy, gz)
+        conditions = self._data.conditions(batch)  # (B, 6)
+        noise = torch.randn(latent.shape, generator=generator)
+        normal = torch.randn(len(batch), generator=generator)
+        hidden = torch.rand(conditions.shape, generator=generator) < dropout
+        time = sample_time(normal, latent[0].numel())
+        return flow_loss(
+            self.network, latent, noise.to(self.device), time.to(self.device),
+            conditions.to(self.device), hidden.to(self.device),
+        )
+
+
+def latent_moments(
+    plan: Plan, data: SiteData, frozen: Mapping[Part, State], device: torch.device
+) -> dict[str, Tensor]:
+    """Return each latent channel's mean and mean square over a site's training volumes.
+
+    Weighted by the number of volumes, the means of these over sites are those of all volumes
+    together: no site's latents need leave it for the statistics of all.
+    """
+    digest = cache_embeddings(plan, data, frozen["encoder"], device)
+    decoder = build_decoder(plan)
+    decoder.load_state_dict(frozen["decoder"])
+    decoder.to(device).eval()
+    channels = PRESETS[plan.preset].latent_channels
+    total = torch.zeros(2, channels, dtype=torch.float64)
+    with torch.no_grad():
+        for batch in chunks(data.train, plan.stages.decoder.batch_size):
+            latent = decoder.project(data.tokens(batch, digest).to(device)).double().cpu()
+            per_volume = torch.stack([latent, latent**2]).mean(dim=(3, 4, 5))  # (2, B, C)
+            total += per_volume.sum(dim=1)
+    mean, mean_square = (total / len(data.train)).float()
+    return {"mean": mean, "mean_square": mean_square}
+
+
+def augment(volume: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip left and right at random, and scale and shift brain intensities by up to ±0.1.
+
+    Args:
+        volume: (B, 1, X, Y, Z) z-scored, X from right to left or back; background exactly 0.
+        generator: Source of chance.
+    """
+    count = len(volume)
+    flip = torch.rand(count, generator=generator) < 0.5
+    scale, shift = 0.2 * torch.rand(2, count, 1, 1, 1, 1, generator=generator) - 0.1
+    volume = torch.where(flip.view(-1, 1, 1, 1, 1), volume.flip(2), volume)
+    return torch.where(volume != 0, volume * (1 + scale) + shift, volume)
+
+
+def mean_volume(data: SiteData) -> Tensor:
+    """Return the (X, Y, Z) mean of a site's training volumes, of at most `MAX_FOR_MEAN`."""
+    step = max(1, len(data.train) // MAX_FOR_MEAN)
+    chosen = data.train[::step]
+    total = torch.stack([data.volumes([example])[0, 0] for example in chosen])
+    return total.mean(dim=0)
+
+
+def chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
+    """Give `examples` in consecutive pieces of at most `size`."""
+    for start in range(0, len(examples), size):
+        yield examples[start : start + size]
+
+
+def _mean(parts: Sequence[Tensor]) -> float:
+    return torch.cat(list(parts)).double().mean().item()
+
+
+def _picture(volume: Tensor) -> Picture:
+    picture: Picture = volume[0, 0].float().cpu().numpy()
+    return picture

@@ -1,0 +1,209 @@
+"""The coordinator's plan: what is trained, in which order, for how long, from which seed."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from braing3n.errors import ConfigError
+from braing3n.files import canonical_json, digest_bytes
+from braing3n.presets import PresetName
+from braing3n.yaml_files import StrictModel, load_yaml, parse
+
+StageName = Literal["pretrain", "decoder", "diffusion"]
+STAGE_NAMES: tuple[StageName, ...] = ("pretrain", "decoder", "diffusion")
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class OptimizerPlan(StrictModel):
+    """AdamW at a site, on a clock that counts rounds over all of the stage.
+
+    Attributes:
+        learning_rate: Peak of the schedule.
+        weight_decay: Decoupled weight decay.
+        clip_norm: The gradient's largest L2 norm.
+        warmup_rounds: Rounds of linear warm-up from 0; may be a fraction. A cosine follows.
+        proximal_mu: FedProx: weight of the pull back to the round's global weights; 0 is off.
+    """
+
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    clip_norm: Positive = 1.0
+    warmup_rounds: Annotated[float, Field(ge=0)] = 0.5
+    proximal_mu: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ServerOptimizerPlan(StrictModel):
+    """How the coordinator turns the mean update of a round into new global weights.
+
+    Attributes:
+        name: `fedavg` adds it; `fedavgm` adds it with Nesterov momentum; `fedadam` by Adam.
+        learning_rate: Step size; 1 is plain averaging for fedavg.
+        momentum: fedavgm's momentum and fedadam's first decay.
+        second_decay: fedadam's second decay.
+        tau: fedadam's smallest denominator.
+    """
+
+    name: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
+    learning_rate: Positive = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    second_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    tau: Positive = 1e-3
+
+
+class StagePlan(StrictModel):
+    """What every stage has: rounds, local work, batch and the two optimisers.
+
+    Give either `local_steps` or `local_epochs`: the work of one site in one round.
+    """
+
+    rounds: Count
+    local_steps: Count | None = None
+    local_epochs: Positive | None = None
+    batch_size: Count
+    optimizer: OptimizerPlan
+    server: ServerOptimizerPlan = ServerOptimizerPlan()
+
+    @model_validator(mode="after")
+    def _one_measure_of_work(self) -> "StagePlan":
+        if (self.local_steps is None) == (self.local_epochs is None):
+            raise ValueError("exactly one of local_steps and local_epochs")
+        return self
+
+    def steps(self, num_volumes: int) -> int:
+        """Return the optimiser steps of one round at a site with `num_volumes` volumes."""
+        if self.local_steps is not None:
+            return self.local_steps
+        return max(1, round((self.local_epochs or 0) * num_volumes / self.batch_size))
+
+
+class PretrainPlan(StagePlan):
+    """Stage 1, the masked autoencoder.
+
+    Attributes:
+        mask_ratio: Share of patches that are hidden.
+        target: `voxels`, or `normalized`: every patch z-scored by its own mean and deviation.
+        brain_weight: How much a hidden patch's share of brain voxels weighs in its loss;
+            0 counts all patches alike, 1 ignores patches without brain.
+    """
+
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    target: Literal["voxels", "normalized"] = "voxels"
+    brain_weight: Share = 1.0
+
+
+class DecoderPlan(StagePlan):
+    """Stage 2, the projection and the CNN decoder on frozen embeddings.
+
+    Attributes:
+        latent_noise: τ: latents are decoded as z + σε with σ ~ U(0, τ), so that the decoder
+            tolerates generated latents (as RAE, arXiv 2510.11690).
+        structure_weight: Weight of 1 − SSIM beside the L1 error.
+    """
+
+    latent_noise: Annotated[float, Field(ge=0)] = 0.3
+    structure_weight: Annotated[float, Field(ge=0)] = 0.1
+
+
+class DiffusionPlan(StagePlan):
+    """Stage 3, the conditional diffusion transformer on projected embeddings.
+
+    Attributes:
+        condition_dropout: Probability that one of the six variables is hidden in training.
+        ema_decay: Decay per local step of the averaged weights that samples come from.
+        guidance: Classifier-free guidance scale of the report's samples; 1 is none.
+        sampling_steps: Euler steps of the report's samples.
+    """
+
+    condition_dropout: Share = 0.1
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    guidance: Annotated[float, Field(ge=0)] = 1.5
+    sampling_steps: Count = 50
+
+
+class StagePlans(StrictModel):
+    """The three stages, in the order in which they run."""
+
+    pretrain: PretrainPlan
+    decoder: DecoderPlan
+    diffusion: DiffusionPlan
+
+
+class Plan(StrictModel):
+    """One federated run, whole: two runs of one plan on the same data give the same models.
+
+    Attributes:
+        name: For people.
+        seed: Seeds the initial weights, every mask, every noise and every batch.
+        preset: The sizes of the networks; see `braing3n.presets`.
+        min_sites: A round with fewer usable replies fails the run.
+        round_timeout_s: Seconds that a round waits for its slowest site.
+        stages: The three stages.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    preset: PresetName
+    min_sites: Count = 2
+    round_timeout_s: Positive = 3600.0
+    stages: StagePlans
+
+    def stage(self, name: StageName) -> PretrainPlan | DecoderPlan | DiffusionPlan:
+        """Return the plan of one stage."""
+        plans: dict[StageName, PretrainPlan | DecoderPlan | DiffusionPlan] = {
+            "pretrain": self.stages.pretrain,
+            "decoder": self.stages.decoder,
+            "diffusion": self.stages.diffusion,
+        }
+        return plans[name]
+
+    def canonical(self) -> str:
+        """Return the plan's one JSON text, which travels and is digested."""
+        return canonical_json(self.model_dump(mode="json")).decode()
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the plan's canonical text."""
+        return digest_bytes(self.canonical().encode())
+
+
+def load_plan(path: Path, sweep: str = "") -> Plan:
+    """Read a plan from YAML, with the values of a sweep in place of the file's.
+
+    Args:
+        path: The YAML file.
+        sweep: Replacements as `key.path=value`, separated by blanks, such as
+            `seed=3 stages.pretrain.optimizer.learning_rate=1e-3`.
+
+    Raises:
+        ConfigError: The file or a replacement is wrong; every mistake is in the message.
+    """
+    content = load_yaml(path)
+    for item in sweep.split():
+        _replace(content, item)
+    return parse(Plan, content, str(path))
+
+
+def _replace(content: dict[str, Any], item: str) -> None:
+    """Set one `key.path=value` in the nested mapping `content`."""
+    keys, sign, text = item.partition("=")
+    *parents, last = keys.split(".")
+    place: Any = content
+    for key in parents:
+        place = place.get(key) if isinstance(place, dict) else None
+    if not sign or not isinstance(place, dict):
+        raise ConfigError("a sweep cannot be applied to the plan",
+                          expected="key.path=value, with keys that the plan has", found=item,
+                          fix="write for example stages.pretrain.optimizer.learning_rate=1e-3")
+    place[last] = _scalar(text)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return float(text) if any(c in text for c in ".eE") else int(text)
+    except ValueError:
+        return yaml.safe_load(text)

@@ -1,0 +1,238 @@
+"""The report's pictures, as PNG bytes.
+
+Brains are in LPS orientation (X to the left, Y to the back, Z upwards) and are shown in
+radiological convention: the patient's right is on the picture's left. Axial slices have the nose
+at the top, coronal ones the crown.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from braing3n.report.run_folder import PICTURE_NAMES, Floats, Generated, MetricLine
+
+View = Literal["axial", "coronal"]
+
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, less yellow, which white swallows.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D")
+_MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"))
+_BASELINE_COLOUR = "#4D4D4D"
+
+_DPI = 140
+_PANEL_INCHES = (3.8, 2.7)
+_SLICE_INCHES = 1.5
+# Grey values span these z-scores: almost all of a brain.
+_WINDOW = (-2.5, 2.5)
+# A generated voxel counts as painted from this distance to the background's 0.
+_BACKGROUND = 0.3
+# Where a brain in its own bounding box is cut: the lateral ventricles, as share of its height,
+# and its middle, as share of its length.
+_AXIAL_SHARE = 0.58
+_CORONAL_SHARE = 0.5
+
+# What is drawn, the baseline beside it, and the name of the axis.
+_PANELS = (
+    ("loss", "trivial_loss", "loss (no unit)"),
+    ("psnr", "mean_volume_psnr", "PSNR inside the brain (dB)"),
+    ("ssim", None, "SSIM inside the brain (no unit)"),
+)
+
+
+@dataclass(frozen=True)
+class SiteStyle:
+    """How one site is drawn, everywhere on the page.
+
+    Attributes:
+        colour: As #RRGGBB.
+        marker: Matplotlib's name of the marker.
+        symbol: The same marker as a character.
+    """
+
+    colour: str
+    marker: str
+    symbol: str
+
+
+def site_styles(sites: Sequence[str]) -> dict[str, SiteStyle]:
+    """Return a style for each site; 35 sites differ in colour or marker."""
+    return {
+        site: SiteStyle(_COLOURS[i % len(_COLOURS)],
+                        *_MARKERS[i % len(_MARKERS)])
+        for i, site in enumerate(sites)
+    }
+
+
+def curves(lines: Sequence[MetricLine], styles: Mapping[str, SiteStyle]) -> dict[str, bytes]:
+    """Draw what sites reported of one stage over its rounds: one picture a figure, by axis.
+
+    Full lines with markers are measured on held-out subjects, thin ones in training. The dashed
+    line is the trivial baseline, mean over sites.
+
+    Args:
+        lines: The stage's lines of metrics.jsonl.
+        styles: The styles of the sites.
+    """
+    pictures = {}
+    for score, baseline, label in _PANELS:
+        if not any(line.metrics.get(score) is not None for line in lines):
+            continue
+        figure = Figure(figsize=_PANEL_INCHES, layout="constrained")
+        axes = figure.subplots()
+        _draw_curves(axes, lines, styles, score, baseline)
+        axes.set_xlim(left=-0.05)
+        axes.set_xlabel("round")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        pictures[label] = _png(figure)
+    return pictures
+
+
+def brain_slices(pictures: Mapping[str, Floats]) -> bytes:
+    """Draw one subject's volumes side by side: an axial row and a coronal row.
+
+    Args:
+        pictures: (X, Y, Z) each, by the names of `PICTURE_NAMES`; `original` is among them.
+            Hidden patches of `masked` are NaN and are drawn in blue.
+    """
+    names = [name for name in PICTURE_NAMES if name in pictures]
+    original = pictures["original"]
+    figure = _dark_figure(columns=len(names), rows=2)
+    grid = figure.subplots(2, len(names), squeeze=False)
+    views: tuple[View, ...] = ("axial", "coronal")
+    for row, view in zip(grid, views, strict=True):
+        number = slice_number(original, view)
+        # What a network paints outside the brain is not scored; leaving it out shows the brain.
+        outside = take_slice(original, view, number) == 0
+        for axes, name in zip(row, names, strict=True):
+            picture = take_slice(pictures[name], view, number)
+            _draw_slice(axes, np.where(outside & ~np.isnan(picture), _WINDOW[0], picture))
+    for axes, name in zip(grid[0], names, strict=True):
+        axes.set_title(name if name != "mae" else "MAE", fontsize=9, color="white")
+    return _png(figure)
+
+
+def generated_grid(generated: Generated) -> bytes:
+    """Draw one axial slice of every generated brain: ages as columns, diagnoses as rows."""
+    num_ages, num_diagnoses = generated.volumes.shape[:2]
+    # One height for all, so that columns can be compared.
+    number = slice_number(generated.volumes.mean(axis=(0, 1)), "axial")
+    figure = _dark_figure(columns=num_ages, rows=num_diagnoses)
+    grid = figure.subplots(num_diagnoses, num_ages, squeeze=False)
+    for j, row in enumerate(grid):
+        for i, axes in enumerate(row):
+            picture = take_slice(generated.volumes[i, j], "axial", number)
+            _draw_slice(axes, np.where(_inside(picture), picture, _WINDOW[0]))
+        row[0].set_ylabel(generated.diagnoses[j], color="white", fontsize=9, parse_math=False)
+    for axes, age in zip(grid[0], generated.ages, strict=True):
+        axes.set_title(f"{age:g} years", color="white", fontsize=9)
+    return _png(figure)
+
+
+def slice_number(volume: Floats, view: View) -> int:
+    """Return the slice of (X, Y, Z) `volume` that shows the ventricles."""
+    axis, share = (2, _AXIAL_SHARE) if view == "axial" else (1, _CORONAL_SHARE)
+    # A background that a network painted is near 0, and most of a brain is not.
+    filled = (np.abs(volume) > 0.5).mean(axis=tuple({0, 1, 2} - {axis})) > 0.02
+    levels = np.flatnonzero(filled)
+    if not len(levels):
+        return int(volume.shape[axis] // 2)
+    return round(float(levels[0] + share * (levels[-1] - levels[0])))
+
+
+def take_slice(volume: Floats, view: View, number: int) -> Floats:
+    """Return a slice of (X, Y, Z) `volume` in LPS as rows from the top, columns from the left."""
+    if view == "axial":
+        return volume[:, :, number].T      # rows to the back, columns to the patient's left
+    return volume[:, number, ::-1].T       # rows downwards
+
+
+def _draw_curves(axes: Axes, lines: Sequence[MetricLine], styles: Mapping[str, SiteStyle],
+                 score: str, baseline: str | None) -> None:
+    drawn: list[float] = []
+    for site, style in styles.items():
+        mine = sorted((line for line in lines if line.site == site), key=lambda line: line.round)
+        if score == "loss":
+            x, y = _training(mine)
+            axes.plot(x, y, color=style.colour, alpha=0.4, linewidth=0.8)
+            drawn += y
+        x, y = _series([line for line in mine if line.phase == "evaluate"], score)
+        axes.plot(x, y, color=style.colour, marker=style.marker, markersize=4, linewidth=1.6)
+        drawn += y
+    measured = [line for line in lines if line.phase == "evaluate"]
+    x, y = _series(measured, baseline) if baseline else ([], [])
+    if x:
+        rounds = sorted(set(x))
+        means = [float(np.mean([v for r, v in zip(x, y, strict=True) if r == round_]))
+                 for round_ in rounds]
+        axes.plot(rounds, means, linestyle="--", color=_BASELINE_COLOUR, linewidth=1.4)
+        drawn += means
+    if score == "loss" and drawn and min(drawn) > 0 and max(drawn) > 4 * min(drawn):
+        axes.set_yscale("log")
+
+
+def _series(lines: Sequence[MetricLine], score: str) -> tuple[list[float], list[float]]:
+    """Return the rounds and values of `score`, where it is a finite number."""
+    pairs = [(float(line.round), value) for line in lines
+             if (value := line.metrics.get(score)) is not None and np.isfinite(value)]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def _training(lines: Sequence[MetricLine]) -> tuple[list[float], list[float]]:
+    """Return losses along rounds: of steps where a line has them, else of its whole round."""
+    x: list[float] = []
+    y: list[float] = []
+    for line in (line for line in lines if line.phase == "train"):
+        losses = line.losses or tuple(_series([line], "loss")[1])
+        for step, loss in enumerate(losses, start=1):
+            if np.isfinite(loss):
+                x.append(line.round - 1 + step / len(losses))
+                y.append(loss)
+    return x, y
+
+
+def _draw_slice(axes: Axes, picture: NDArray[Any]) -> None:
+    axes.set_facecolor("#1F3A5F")  # shows where a patch is hidden
+    axes.imshow(np.ma.masked_invalid(picture), cmap="gray", vmin=_WINDOW[0], vmax=_WINDOW[1],
+                interpolation="bicubic" if max(picture.shape) < 100 else "nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _inside(picture: Floats) -> NDArray[np.bool_]:
+    """Tell brain from background in a generated slice, which has no original to tell by.
+
+    What lies between painted voxels, along its row or its column, is brain whatever its value:
+    grey matter is near the background's value, and a hole made here would look like a lesion.
+    """
+    painted = np.abs(picture) > _BACKGROUND
+    inside = painted.copy()
+    for axis in (0, 1):
+        after = np.logical_or.accumulate(painted, axis)
+        before = np.flip(np.logical_or.accumulate(np.flip(painted, axis), axis), axis)
+        inside |= after & before
+    return inside
+
+
+def _dark_figure(columns: int, rows: int) -> Figure:
+    return Figure(figsize=(_SLICE_INCHES * columns + 0.3, _SLICE_INCHES * 1.15 * rows + 0.3),
+                  facecolor="black",
+                  layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02))
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    # Without a date or a version inside, the same run gives the same bytes.
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()

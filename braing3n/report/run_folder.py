@@ -1,0 +1,229 @@
+"""What a run's folder holds, read and checked. Parts that may be absent come back as None."""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from braing3n.errors import OutputError
+
+Floats = NDArray[np.floating[Any]]
+
+# One subject's volumes, as a site's pictures.npz names them, in the order of the stages.
+PICTURE_NAMES = ("original", "masked", "mae", "decoder")
+
+
+class _Record(BaseModel):
+    """A part of run.json. Keys that a report does not need are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Exchange(_Record):
+    """One exchange with the sites: round `round` of training, or `what` else it was for."""
+
+    round: int | None = None
+    what: str | None = None
+    asked: tuple[str, ...]
+    answered: tuple[str, ...]
+    refused: dict[str, str] = Field(default_factory=dict)
+
+
+class StageRecord(_Record):
+    """One stage, summed over its rounds. Memory is each program's largest, in MB."""
+
+    name: str
+    rounds: int
+    sites_asked: int
+    sites_answered: int
+    seconds: float
+    bytes_down: int
+    bytes_up: int
+    peak_memory_mb: float | None = None
+    site_peak_memory_mb: float | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    participation: tuple[Exchange, ...] = ()
+    other_exchanges: tuple[Exchange, ...] = ()
+
+
+class ModelRecord(_Record):
+    """A finished part of the model: its file in the run's folder and its digest."""
+
+    file: str
+    digest: str
+
+
+class RunRecord(_Record):
+    """run.json."""
+
+    id: str
+    name: str
+    status: str
+    plan_digest: str
+    encoder_digest: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    privacy: str
+    versions: dict[str, str]
+    sites: tuple[str, ...]
+    strangers: dict[str, str] = Field(default_factory=dict)
+    stages: tuple[StageRecord, ...]
+    models: dict[str, ModelRecord] = Field(default_factory=dict)
+    generation: dict[str, float | None] = Field(default_factory=dict)
+
+
+class MetricLine(_Record):
+    """One line of metrics.jsonl: what one site reported.
+
+    A line of phase `evaluate` is of the weights after `round` rounds, so 0 is the start; one of
+    phase `train` is of the work in round `round`, with the losses of some of its steps.
+    """
+
+    stage: str
+    round: int
+    site: str
+    phase: str
+    metrics: dict[str, float | None]
+    losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Brains that the finished model made.
+
+    Attributes:
+        volumes: (A, D, X, Y, Z) z-scored, one a pair of age and diagnosis.
+        ages: (A,) years.
+        diagnoses: D names.
+    """
+
+    volumes: Floats
+    ages: Floats
+    diagnoses: tuple[str, ...]
+
+
+Record = TypeVar("Record", bound=_Record)
+
+
+def load_run(run: Path) -> RunRecord:
+    """Read run.json.
+
+    Raises:
+        OutputError: It is missing or malformed.
+    """
+    path = run / "run.json"
+    text = _read_text(path)
+    if text is None:
+        raise OutputError(f"{run} holds no run", expected=f"a file {path}", found="no such file",
+                          fix="give the folder that `--out` named")
+    return _parse(RunRecord, text, str(path))
+
+
+def load_metrics(run: Path) -> list[MetricLine]:
+    """Read metrics.jsonl; a run that ended in its first round has none.
+
+    Raises:
+        OutputError: A line is malformed.
+    """
+    path = run / "metrics.jsonl"
+    lines = (_read_text(path) or "").splitlines()
+    return [_parse(MetricLine, line, f"line {number} of {path}")
+            for number, line in enumerate(lines, start=1)]
+
+
+def load_plan_text(run: Path) -> str | None:
+    """Return plan.yaml as it stands, or None.
+
+    Raises:
+        OutputError: It is there and cannot be read.
+    """
+    return _read_text(run / "plan.yaml")
+
+
+def load_pictures(run: Path, site: str) -> Mapping[str, Floats] | None:
+    """Return a site's pictures by name, each (X, Y, Z), or None where the site kept them.
+
+    Raises:
+        OutputError: The file is not what a site writes.
+    """
+    # The name is looked up among folders, never made into a path: run.json could say `../..`.
+    paths = {path.parent.name: path for path in (run / "sites").glob("*/pictures.npz")}
+    if site not in paths:
+        return None
+    arrays = _load_arrays(paths[site])
+    pictures = {name: arrays[name] for name in PICTURE_NAMES if name in arrays}
+    shapes = {array.shape for array in pictures.values()}
+    if "original" not in pictures or len(shapes) != 1 or len(shapes.pop()) != 3:
+        raise _not_arrays(paths[site], "3-D arrays of one shape, `original` among them",
+                          _shapes(arrays))
+    return pictures
+
+
+def load_generated(run: Path) -> Generated | None:
+    """Return the generated brains, or None where the run did not come so far.
+
+    Raises:
+        OutputError: The file is not what a run writes.
+    """
+    path = run / "generated.npz"
+    if not path.exists():
+        return None
+    arrays = _load_arrays(path)
+    expected = "volumes (A, D, X, Y, Z), ages (A,), diagnoses (D,)"
+    if set(arrays) != {"volumes", "ages", "diagnoses"} or arrays["volumes"].ndim != 5:
+        raise _not_arrays(path, expected, _shapes(arrays))
+    volumes, ages, diagnoses = arrays["volumes"], arrays["ages"], arrays["diagnoses"]
+    if ages.shape + diagnoses.shape != volumes.shape[:2] or 0 in volumes.shape:
+        raise _not_arrays(path, expected, _shapes(arrays))
+    return Generated(volumes, ages, tuple(str(name) for name in diagnoses))
+
+
+def _read_text(path: Path) -> str | None:
+    """Return a file's text, or None where there is no such file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise OutputError(f"{path} cannot be read", expected="a readable UTF-8 file",
+                          found=str(error), fix="check its permissions, or copy it again"
+                          ) from error
+
+
+def _parse(kind: type[Record], text: str, source: str) -> Record:
+    """Check JSON text against what a run writes."""
+    try:
+        return kind.model_validate(json.loads(text))
+    except (json.JSONDecodeError, RecursionError) as error:
+        found, cause = str(error), error
+    except ValidationError as error:
+        found = "; ".join(f"`{'.'.join(map(str, detail['loc']))}`: {detail['msg']}"
+                          for detail in error.errors()[:10])
+        cause = error  # type: ignore[assignment]
+    raise OutputError(f"{source} is malformed", expected="what a run of this version writes",
+                      found=found, fix="copy the run's folder again, or mend the file") from cause
+
+
+def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile,
+            zlib.error) as error:
+        raise _not_arrays(path, "a whole .npz file", str(error)) from error
+
+
+def _shapes(arrays: Mapping[str, NDArray[Any]]) -> str:
+    return ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
+
+
+def _not_arrays(path: Path, expected: str, found: str) -> OutputError:
+    return OutputError(f"{path} does not hold its arrays", expected=expected, found=found,
+                       fix="copy it again, or remove it: the report does without")

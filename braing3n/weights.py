@@ -1,0 +1,127 @@
+"""Weights as one flat array, as a file, and as a digest.
+
+Packed into a single array, tensors cost the transport one object a message instead of one a
+tensor. Names and shapes never travel: each side derives them from the network that it builds
+itself, and a digest of the layout tells whether both built the same.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from braing3n.errors import DigestError, OutputError, ProtocolError
+from braing3n.files import canonical_json, digest_bytes, replacing
+
+Vector = npt.NDArray[np.float32]
+State = Mapping[str, Tensor]
+
+
+def layout_digest(like: State) -> str:
+    """Return the digest of the names and shapes in `like`, in packing order."""
+    shapes = {name: list(like[name].shape) for name in sorted(like)}
+    return digest_bytes(canonical_json(shapes))
+
+
+def pack(state: State) -> Vector:
+    """Return all tensors of `state` behind each other, in the order of their names.
+
+    Raises:
+        ProtocolError: A tensor is not float32; a cast would lose bits without saying so.
+    """
+    odd = [name for name, tensor in state.items() if tensor.dtype != torch.float32]
+    if odd:
+        raise ProtocolError("a tensor cannot travel", expected="float32 tensors only",
+                            found=f"{odd[0]} as {state[odd[0]].dtype}",
+                            fix="keep fixed buffers out of the state dict")
+    flat = [state[name].detach().reshape(-1).cpu() for name in sorted(state)]
+    return torch.cat(flat).numpy() if flat else np.zeros(0, np.float32)
+
+
+def unpack(vector: Vector, like: State) -> dict[str, Tensor]:
+    """Return the tensors in `vector`, named and shaped as those in `like`.
+
+    Raises:
+        ProtocolError: The vector's type or length does not fit, or a number is not finite.
+    """
+    names = sorted(like)
+    sizes = [like[name].numel() for name in names]
+    if vector.dtype != np.float32 or vector.shape != (sum(sizes),):
+        raise ProtocolError("weights do not fit the network",
+                            expected=f"{sum(sizes)} float32 numbers",
+                            found=f"{vector.shape} of {vector.dtype}",
+                            fix="run the same preset and software version on both sides")
+    if not np.isfinite(vector).all():
+        raise ProtocolError("weights cannot be used", expected="finite numbers",
+                            found="NaN or infinity", fix="lower the learning rate of this stage")
+    # The vector may lie in memory that the transport lends read-only.
+    pieces = torch.split(torch.from_numpy(vector.copy()), sizes)
+    return {name: piece.reshape(like[name].shape) for name, piece in zip(names, pieces, strict=True)}
+
+
+def digest_state(state: State) -> str:
+    """Return the digest of a model part: of its layout and of its packed bytes."""
+    content = hashlib.sha256(layout_digest(state).encode())
+    content.update(pack(state).data)
+    return content.hexdigest()
+
+
+def check_digest(state: State, expected: str, what: str) -> None:
+    """Check that `state` is the model part that was agreed on.
+
+    Raises:
+        DigestError: It is another.
+    """
+    found = digest_state(state)
+    if found != expected:
+        raise DigestError(f"the {what} is not the one that was agreed on", expected=expected,
+                          found=found, fix="remove the file, so that it is sent again")
+
+
+def vector_from_npy(contents: Sequence[bytes]) -> Vector:
+    """Read the one array of a message, in NumPy's file format.
+
+    Raises:
+        ProtocolError: There is not exactly one array, or it is not a flat float32 array.
+    """
+    expected = "one flat float32 array"
+    fix = "run the same software version on both sides"
+    if len(contents) != 1:
+        raise ProtocolError("weights cannot be read", expected=expected,
+                            found=f"{len(contents)} arrays", fix=fix)
+    try:
+        vector = np.load(BytesIO(contents[0]), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ProtocolError("weights cannot be read", expected=expected,
+                            found="bytes of another format", fix=fix) from error
+    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.ndim != 1:
+        raise ProtocolError("weights cannot be read", expected=expected,
+                            found="an array of another kind", fix=fix)
+    return vector
+
+
+def save_weights(path: Path, state: State) -> None:
+    """Write `state` to a safetensors file, whole or not at all."""
+    with replacing(path) as part:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, part)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        OutputError: The file is missing or damaged.
+    """
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path} cannot be read", expected="a whole safetensors file",
+                          found="no such file" if not path.exists() else "a damaged file",
+                          fix="remove it, and run the stage that writes it again") from error

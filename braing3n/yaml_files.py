@@ -1,0 +1,136 @@
+"""One way from a YAML file to a checked, frozen object, with every mistake told at once."""
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from braing3n.errors import ConfigError
+
+
+class StrictModel(BaseModel):
+    """A configuration object: frozen, no unknown keys, no coercion between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=StrictModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key given twice and reads `1e-5` as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key `{key}` is given twice",
+                                           problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 takes `1e-5` for text because it lacks a dot; people who write plans do not.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)$"),
+    list("-+0123456789."),
+)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, gives a key twice, or is not a mapping.
+    """
+    expected = "a readable YAML file with `key: value` lines"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506  # _Loader is a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read", expected=expected,
+                          found=error.strerror or "an unreadable file",
+                          fix="check the path and its permissions") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "text that is not UTF-8 YAML"
+        raise ConfigError(f"{path} is not valid YAML{where}", expected=expected, found=problem,
+                          fix="mend that line") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no settings", expected=expected,
+                          found="an empty file" if content is None else type(content).__name__,
+                          fix="write one `key: value` a line")
+    return content
+
+
+def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
+    """Check `content` against `model` and return the object.
+
+    Args:
+        model: The kind of configuration.
+        content: What was read, as plain Python values.
+        source: Where it came from, for messages.
+
+    Raises:
+        ConfigError: With one line for every mistake: its path, what was expected and found.
+    """
+    try:
+        # Python's own types are strict; a tuple in a model is a list in YAML.
+        return model.model_validate_json(_as_json(content))
+    except ValidationError as error:
+        lines = [_describe(model, detail) for detail in error.errors()]
+        raise ConfigError(
+            f"{source} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}",
+            expected=_listed([expected for expected, _ in lines]),
+            found=_listed([found for _, found in lines]),
+            fix="mend these keys and run the command again",
+        ) from error
+
+
+def _as_json(content: dict[str, Any]) -> str:
+    """Write values for pydantic's JSON mode; NaN and infinity stay, and are refused there."""
+    return json.dumps(content, default=str)
+
+
+def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
+    """Return (what was expected, what was found) for one of pydantic's errors."""
+    path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = _fields_at(model, detail["loc"][:-1])
+        close = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else f"one of {', '.join(sorted(known))}"
+        return f"no key `{path}` ({hint})", f"`{path}: {_short(detail['input'])}`"
+    if detail["type"] == "missing":
+        return f"`{path}` is given", f"no `{path}`"
+    message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"`{path}`: {message}", f"`{path}: {_short(detail['input'])}`"
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Return the field names that are known where `loc` points into `model`."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
+
+
+def _listed(items: list[str]) -> str:
+    """Return one item as it is, and several with a number and a line each."""
+    if len(items) == 1:
+        return items[0]
+    return "".join(f"\n    {number}. {item}" for number, item in enumerate(items, 1))
+
+
+def _short(value: object) -> str:
+    text = "..." if isinstance(value, dict) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,1 @@
+"""One hospital: it trains on its own scans and decides what leaves."""

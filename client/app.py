@@ -1,0 +1,98 @@
+"""Flower's ClientApp: one handler a stage, each from a message to a message."""
+
+from pathlib import Path
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from pydantic import ValidationError
+
+import braing3n
+from braing3n.errors import ProtocolError
+from braing3n.plan import StageName
+from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task, code_digest, software_version
+from braing3n.weights import Vector, vector_from_npy
+from client.guard import guard
+from client.site import open_site
+from client.work import evaluate, install, moments, train
+
+app = ClientApp(mods=[guard])
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Say who this site is and which code it runs."""
+    text = Hello(
+        site=open_site(context).config.name, protocol=PROTOCOL_VERSION, version=software_version(),
+        code_digest=code_digest([Path(braing3n.__file__).parent, Path(__file__).parent]),
+    ).model_dump_json()
+    return Message(RecordDict({"message": ConfigRecord({"json": text})}), reply_to=message)
+
+
+@app.query("install")
+def install_part(message: Message, context: Context) -> Message:
+    """Keep a frozen part, if it has the digest that was announced."""
+    task, vector = read_task(message)
+    return write_reply(message, install(open_site(context), task, vector), None)
+
+
+@app.train("pretrain")
+def pretrain(message: Message, context: Context) -> Message:
+    """Train the masked autoencoder for one round."""
+    return _train(message, context, "pretrain")
+
+
+@app.train("decoder")
+def decoder(message: Message, context: Context) -> Message:
+    """Train the projection and the CNN decoder for one round."""
+    return _train(message, context, "decoder")
+
+
+@app.train("diffusion")
+def diffusion(message: Message, context: Context) -> Message:
+    """Train the diffusion transformer for one round."""
+    return _train(message, context, "diffusion")
+
+
+@app.query("moments")
+def latent_moments(message: Message, context: Context) -> Message:
+    """Return the moments of the latents over the training volumes."""
+    task, _ = read_task(message)
+    return write_reply(message, *moments(open_site(context), task))
+
+
+@app.evaluate()
+def evaluate_stage(message: Message, context: Context) -> Message:
+    """Measure a stage's result on held-out subjects."""
+    task, vector = read_task(message)
+    return write_reply(message, evaluate(open_site(context), task, vector), None)
+
+
+def _train(message: Message, context: Context, stage: StageName) -> Message:
+    task, vector = read_task(message)
+    if task.stage != stage:
+        raise ProtocolError("the task is for another stage", expected=stage, found=task.stage,
+                            fix="ask the coordinator")
+    return write_reply(message, *train(open_site(context), task, vector))
+
+
+def read_task(message: Message) -> tuple[Task, Vector | None]:
+    """Return a message's task and its array, if it has one.
+
+    Raises:
+        ProtocolError: The message is malformed.
+    """
+    try:
+        task = Task.model_validate_json(str(message.content.config_records["message"]["json"]))
+    except (ValidationError, KeyError) as error:
+        raise ProtocolError("the task cannot be read", expected="our JSON", found="other content",
+                            fix="ask the coordinator") from error
+    arrays = [array for rec in message.content.array_records.values() for array in rec.values()]
+    return task, vector_from_npy([array.data for array in arrays]) if arrays else None
+
+
+def write_reply(message: Message, reply: Reply, vector: Vector | None) -> Message:
+    """Return the reply message: the report, and the array where there is one."""
+    content = RecordDict({"message": ConfigRecord({"json": reply.model_dump_json()})})
+    if vector is not None:
+        content["arrays"] = ArrayRecord({"weights": Array(vector)})
+    return Message(content, reply_to=message)

@@ -1,0 +1,37 @@
+"""The one place that catches everything: fixed words go out, detail stays at the site."""
+
+import sys
+import traceback
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp.typing import ClientAppCallable
+
+from braing3n.errors import BrainG3NError
+from braing3n.protocol import REFUSALS
+from client.site import open_site
+
+# Above Flower's own codes, so that none is mistaken for one of them.
+FIRST_CODE = 1000
+
+
+def guard(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Flower mod: run the handler, and turn any exception into an error reply without detail.
+
+    Flower sends the text of an exception to the coordinator as it is, and such texts hold paths
+    and subject ids.
+    """
+    try:
+        return call_next(message, context)
+    except Exception as error:  # noqa: BLE001  # the text of any exception may name a patient
+        word = error.code if isinstance(error, BrainG3NError) else "internal"
+        _record(context, error)
+        return Message(Error(FIRST_CODE + REFUSALS.index(word), word), reply_to=message)
+
+
+def _record(context: Context, error: Exception) -> None:
+    """Write the detail into the site's log; where there is none, to the client's own console."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        open_site(context).log(text)
+    except Exception:  # noqa: BLE001  # without a readable site file there is no log
+        sys.stderr.write(text)

@@ -1,0 +1,123 @@
+"""A site as one message finds it: its settings, its frozen parts, its own files."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from flwr.app import Context
+
+from braing3n.config import SiteConfig, load_site_config
+from braing3n.errors import ConfigError, ProtocolError
+from braing3n.files import digest_bytes, write_text
+from braing3n.plan import Plan
+from braing3n.protocol import PROTOCOL_VERSION, Part, Task
+from braing3n.weights import State, check_digest, load_weights, save_weights
+from braing3n.yaml_files import parse
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital's client while it works on one message."""
+
+    config: SiteConfig
+
+    @property
+    def device(self) -> torch.device:
+        """What to compute on.
+
+        Raises:
+            ConfigError: The settings ask for a GPU that is not there.
+        """
+        if self.config.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("the site's device is not there", expected="a CUDA GPU",
+                              found="none that PyTorch can see", fix="set `device: cpu`")
+        return torch.device(self.config.device)
+
+    def moments(self, task: Task) -> Path:
+        """Return the folder of AdamW's moments for the task's run and stage."""
+        return self.config.state_dir / "moments" / task.run / task.stage
+
+    def store(self, part: Part, digest: str, state: State) -> None:
+        """Keep a frozen part, after checking that it is the one that was announced."""
+        check_digest(state, digest, part)
+        save_weights(self._frozen_path(part, digest), state)
+
+    def frozen(self, wanted: Mapping[Part, str]) -> tuple[dict[Part, State], tuple[Part, ...]]:
+        """Return the frozen parts that are here, checked, and the names of those that are not."""
+        found: dict[Part, State] = {}
+        for part, digest in wanted.items():
+            path = self._frozen_path(part, digest)
+            if path.exists():
+                state = load_weights(path)
+                check_digest(state, digest, part)
+                found[part] = state
+        return found, tuple(sorted(set(wanted) - set(found)))
+
+    def _frozen_path(self, part: Part, digest: str) -> Path:
+        return self.config.state_dir / "frozen" / f"{part}-{digest}.safetensors"
+
+    def show_progress(self, **what: str | int | float) -> None:
+        """Say what the site is doing, in a file that its own people and tools may read."""
+        text = json.dumps({**what, "time": time.time()})
+        write_text(self.config.state_dir / "progress.json", text, is_durable=False)
+
+    def log(self, text: str) -> None:
+        """Append to the site's own log, which nobody else may read and which is never sent."""
+        path = self.config.state_dir / "site.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as stream:
+            stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text.rstrip()}\n")
+
+
+def open_site(context: Context) -> Site:
+    """Return the site that this client stands for.
+
+    In a hospital the node's own configuration names the site's file, and nothing that the
+    coordinator sends can name another. A simulated node has no configuration but a number; its
+    site is the file of that number in the run config's folder.
+
+    Raises:
+        ConfigError: There is no such file, or it is wrong.
+    """
+    own = context.node_config.get("site-config")
+    if own is not None:
+        return Site(load_site_config(Path(str(own))))
+    number = context.node_config.get("partition-id")
+    folder = str(context.run_config.get("sites", ""))
+    if number is None or not folder:
+        raise ConfigError("this client does not know its site", expected="site-config",
+                          found="none in the node's configuration",
+                          fix="""start the node with --node-config 'site-config="/.../site.yaml"'""")
+    paths = sorted(Path(folder).glob("*.yaml"))
+    if int(number) >= len(paths):
+        raise ConfigError("there are more simulated nodes than sites", expected=f"{len(paths)} nodes",
+                          found=f"node number {number}",
+                          fix="start as many simulated nodes as there are files in `sites`")
+    return Site(load_site_config(paths[int(number)]))
+
+
+def check_task(task: Task) -> Plan:
+    """Return the task's plan, after checking that the task is one that this software may do.
+
+    Raises:
+        ProtocolError: Another protocol version, a plan that does not have its digest, or a round
+            that the plan does not have.
+    """
+    if task.protocol != PROTOCOL_VERSION:
+        raise ProtocolError("the coordinator speaks another protocol",
+                            expected=str(PROTOCOL_VERSION), found=str(task.protocol),
+                            fix="install the version that the consortium agreed on")
+    if digest_bytes(task.plan.encode()) != task.plan_digest:
+        raise ProtocolError("the plan is not the one that its digest names",
+                            expected=task.plan_digest, found="another digest",
+                            fix="ask the coordinator")
+    plan = parse(Plan, json.loads(task.plan), "the coordinator's plan")
+    if task.round_index > plan.stage(task.stage).rounds:
+        raise ProtocolError("the plan has no such round",
+                            expected=f"at most {plan.stage(task.stage).rounds}",
+                            found=str(task.round_index), fix="ask the coordinator")
+    return plan

@@ -1,0 +1,170 @@
+"""What a site does with a task: train, evaluate, measure latents, keep a frozen part."""
+
+import resource
+import time
+
+import numpy as np
+import torch
+
+from braing3n.data.site_data import SiteData, open_site_data
+from braing3n.errors import ProtocolError
+from braing3n.files import replacing
+from braing3n.networks import part_like
+from braing3n.objectives import MAX_HELD_OUT, Objective, latent_moments, open_objective
+from braing3n.plan import Plan
+from braing3n.presets import PRESETS
+from braing3n.protocol import Reply, Task
+from braing3n.training import seed_for, train_round
+from braing3n.weights import State, Vector, layout_digest, pack, unpack
+from client.site import Site, check_task
+
+PROGRESS_EVERY_S = 1.0
+
+
+def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector | None]:
+    """Measure the global weights on held-out subjects, then train from them for one round.
+
+    Returns:
+        The report and the update; or, where a frozen part is lacking, a report that says which.
+    """
+    began = time.monotonic()
+    plan = check_task(task)
+    frozen, missing = site.frozen(task.frozen)
+    if missing:
+        return _report(site, task, began, missing=missing), None
+    torch.set_num_threads(site.config.threads)
+    data = _open_data(site, plan, task)
+    objective = open_objective(plan, task.stage, data, frozen, site.device)
+    start = _global_weights(vector, objective, task)
+    metrics = _held_out_metrics(site, plan, task, data, objective, start)
+    trained = train_round(
+        objective, plan.stage(task.stage), start, examples=data.train,
+        round_index=task.round_index, moments=site.moments(task),
+        seed=seed_for(plan.seed, site.config.name, task.stage, task.round_index),
+        on_step=_Progress(site, task),
+    )
+    reply = _report(
+        site, task, began, layout=layout_digest(trained.update), weight=len(data.train),
+        metrics=metrics, train_loss=trained.train_loss, losses=trained.losses,
+        num_skipped=len(data.skipped),
+    )
+    return reply, pack(trained.update)
+
+
+def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:
+    """Measure a stage's result on held-out subjects, and keep pictures of one at the site."""
+    began = time.monotonic()
+    plan = check_task(task)
+    frozen, missing = site.frozen(task.frozen)
+    if missing:
+        return _report(site, task, began, missing=missing)
+    torch.set_num_threads(site.config.threads)
+    data = _open_data(site, plan, task)
+    objective = open_objective(plan, task.stage, data, frozen, site.device)
+    start = _global_weights(vector, objective, task)
+    metrics = _held_out_metrics(site, plan, task, data, objective, start)
+    _keep_pictures(site, plan, data, objective)
+    return _report(site, task, began, metrics=metrics, num_skipped=len(data.skipped))
+
+
+def moments(site: Site, task: Task) -> tuple[Reply, Vector | None]:
+    """Return each latent channel's mean and mean square over the training volumes."""
+    began = time.monotonic()
+    plan = check_task(task)
+    frozen, missing = site.frozen(task.frozen)
+    if missing:
+        return _report(site, task, began, missing=missing), None
+    torch.set_num_threads(site.config.threads)
+    data = _open_data(site, plan, task)
+    state = latent_moments(plan, data, frozen, site.device)
+    reply = _report(site, task, began, layout=layout_digest(state), weight=len(data.train))
+    return reply, pack(state)
+
+
+def install(site: Site, task: Task, vector: Vector | None) -> Reply:
+    """Keep a frozen part, if it has the digest that was announced."""
+    began = time.monotonic()
+    plan = check_task(task)
+    if task.part is None or task.part not in task.frozen or vector is None:
+        raise ProtocolError("a frozen part cannot be kept", expected="a part, its digest, its weights",
+                            found="less", fix="ask the coordinator")
+    site.store(task.part, task.frozen[task.part], unpack(vector, part_like(plan, task.part)))
+    return _report(site, task, began)
+
+
+class _Progress:
+    """Writes the site's progress about once a second, and at the end of the round."""
+
+    def __init__(self, site: Site, task: Task) -> None:
+        self._site = site
+        self._task = task
+        self._last = 0.0
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        now = time.monotonic()
+        if step < steps and now - self._last < PROGRESS_EVERY_S:
+            return
+        self._last = now
+        self._site.show_progress(
+            stage=self._task.stage, round=self._task.round_index + 1, doing="training",
+            done=step, total=steps, loss=loss,
+        )
+
+
+def _open_data(site: Site, plan: Plan, task: Task) -> SiteData:
+    def show(done: int, total: int) -> None:
+        site.show_progress(stage=task.stage, round=task.round_index + 1, doing="reading scans",
+                           done=done, total=total)
+
+    data = open_site_data(site.config, PRESETS[plan.preset], show)
+    if data.skipped and task.stage == "pretrain" and task.round_index == 0:
+        for skipped in data.skipped:
+            site.log(f"left out {skipped.path}: {skipped.reason}")
+    return data
+
+
+def _global_weights(vector: Vector | None, objective: Objective, task: Task) -> State:
+    """Return the weights that came with the task, for the network that they must fit."""
+    like = objective.network.state_dict()
+    if vector is None or task.layout != layout_digest(like):
+        raise ProtocolError("the task's weights are for another network",
+                            expected=layout_digest(like), found=str(task.layout),
+                            fix="run the same preset and software version on both sides")
+    return unpack(vector, like)
+
+
+def _held_out_metrics(
+    site: Site, plan: Plan, task: Task, data: SiteData, objective: Objective, weights: State
+) -> dict[str, float]:
+    """Return the metrics of `weights`; the same masks and noise every time, to be comparable."""
+    if not data.held_out:
+        return {}
+    objective.network.load_state_dict(weights)
+    generator = torch.Generator().manual_seed(seed_for(plan.seed, site.config.name, "held out"))
+    del task
+    return objective.evaluate(data.held_out[:MAX_HELD_OUT], generator)
+
+
+def _keep_pictures(site: Site, plan: Plan, data: SiteData, objective: Objective) -> None:
+    """Add this stage's pictures of one subject to the site's own file; they are never sent."""
+    example = (data.held_out or data.train)[0]
+    generator = torch.Generator().manual_seed(seed_for(plan.seed, site.config.name, "picture"))
+    path = site.config.state_dir / "pictures.npz"
+    pictures = objective.pictures(example, generator)
+    if not pictures:
+        return
+    if path.exists():
+        with np.load(path) as kept:
+            pictures = {**{name: kept[name] for name in kept.files}, **pictures}
+    with replacing(path) as part:
+        np.savez_compressed(part, allow_pickle=False, **pictures)
+
+
+def _report(site: Site, task: Task, began: float, **what: object) -> Reply:
+    """Return a reply to `task`, with the time and memory that it took."""
+    return Reply(
+        site=site.config.name, stage=task.stage, round_index=task.round_index,
+        plan_digest=task.plan_digest, seconds=time.monotonic() - began,
+        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **what,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,1 @@
+"""The coordinator: it sends plans and weights to sites and merges what comes back."""

@@ -1,0 +1,71 @@
+"""Flower messages of the coordinator: built, exchanged one by one, and read with suspicion."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from braing3n.protocol import REFUSALS, Task
+from braing3n.weights import Vector, vector_from_npy
+
+POLL_S = 0.1
+
+
+def record(task: Task, weights: Vector | None) -> RecordDict:
+    """Return the content of a message. Build it once a round: sites share its bytes in memory."""
+    content = RecordDict({"message": ConfigRecord({"json": task.model_dump_json()})})
+    if weights is not None:
+        content["arrays"] = ArrayRecord({"weights": Array(weights)}, keep_input=True)
+    return content
+
+
+def size_of(content: RecordDict) -> int:
+    """Return the payload of a message in bytes, without the transport's framing."""
+    arrays = sum(len(array.data) for rec in content.array_records.values() for array in rec.values())
+    texts = sum(len(str(value)) for rec in content.config_records.values() for value in rec.values())
+    return arrays + texts
+
+
+def exchange(grid: Grid, messages: Sequence[Message], timeout_s: float) -> Iterator[Message]:
+    """Send messages and give each reply as it arrives, holding no other.
+
+    Flower's `send_and_receive` keeps every reply until the last is in, which at n sites takes the
+    memory of n models.
+    """
+    pending = list(grid.push_messages(messages))
+    deadline = time.monotonic() + timeout_s
+    while pending and time.monotonic() < deadline:
+        arrived = []
+        for message_id in pending:
+            for reply in grid.pull_messages([message_id]):
+                arrived.append(message_id)
+                yield reply
+        if not arrived:
+            time.sleep(POLL_S)
+        pending = [message_id for message_id in pending if message_id not in arrived]
+
+
+def refusal_of(reply: Message) -> str:
+    """Return a site's word for its failure; any other text than our fixed words is dropped."""
+    reason = reply.error.reason or ""
+    return reason if reason in REFUSALS else "internal"
+
+
+def read_text(reply: Message) -> str:
+    """Return the JSON text of a reply.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return str(reply.content.config_records["message"]["json"])
+
+
+def read_vector(reply: Message) -> Vector:
+    """Return the flat array of a reply.
+
+    Raises:
+        ProtocolError: There is not exactly one float32 array.
+    """
+    arrays = [array for rec in reply.content.array_records.values() for array in rec.values()]
+    return vector_from_npy([array.data for array in arrays])

@@ -1,0 +1,91 @@
+"""Who takes part: sites that say hello with the name and the code that we expect."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from pydantic import ValidationError
+
+import braing3n
+from braing3n.protocol import PROTOCOL_VERSION, Hello, code_digest
+from server.messages import exchange, read_text, refusal_of
+
+
+@dataclass(frozen=True)
+class Member:
+    """A site that takes part in this run."""
+
+    name: str
+    node_id: int
+
+
+@dataclass(frozen=True)
+class Roster:
+    """The outcome of greeting.
+
+    Attributes:
+        members: Sites that take part, by name.
+        strangers: What was wrong with nodes that do not, by name or node id.
+    """
+
+    members: tuple[Member, ...]
+    strangers: dict[str, str]
+
+
+def expected_code_digest() -> str:
+    """Return the digest of the code that a site should run: of what is installed here."""
+    root = Path(braing3n.__file__).parent
+    return code_digest([root, root.parent / "client"])
+
+
+def greet(grid: Grid, expected: int, timeout_s: float) -> Roster:
+    """Wait for `expected` nodes, ask each who it is, and tell members from strangers.
+
+    A stranger speaks another protocol version, runs other code, or shares its name with another
+    node. None of its updates would be worth merging, so it is not asked again.
+
+    Args:
+        grid: The transport.
+        expected: Nodes to wait for; after `timeout_s` the run goes on with those that are there.
+        timeout_s: Seconds for connecting, and again for answering.
+    """
+    nodes = _wait_for_nodes(grid, expected, timeout_s)
+    messages = [Message(RecordDict(), node, "query.hello") for node in nodes]
+    hellos: dict[int, Hello] = {}
+    strangers: dict[str, str] = {}
+    for reply in exchange(grid, messages, timeout_s):
+        node = reply.metadata.src_node_id
+        if reply.has_error():
+            strangers[f"node {node}"] = refusal_of(reply)
+            continue
+        try:
+            hellos[node] = Hello.model_validate_json(read_text(reply))
+        except (ValidationError, KeyError):
+            strangers[f"node {node}"] = "protocol"
+    for node in set(nodes) - {*hellos, *(int(name.split()[1]) for name in strangers)}:
+        strangers[f"node {node}"] = "late"
+    return _sort_out(hellos, strangers)
+
+
+def _wait_for_nodes(grid: Grid, expected: int, timeout_s: float) -> list[int]:
+    deadline = time.monotonic() + timeout_s
+    while len(nodes := list(grid.get_node_ids())) < expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return sorted(nodes)
+
+
+def _sort_out(hellos: dict[int, Hello], strangers: dict[str, str]) -> Roster:
+    """Return the roster; `strangers` holds what is known of others already."""
+    digest = expected_code_digest()
+    names = [hello.site for hello in hellos.values()]
+    members = []
+    for node, hello in hellos.items():
+        if hello.protocol != PROTOCOL_VERSION or hello.code_digest != digest:
+            strangers[hello.site] = "stranger"
+        elif names.count(hello.site) > 1:
+            strangers[hello.site] = "name_taken"
+        else:
+            members.append(Member(hello.site, node))
+    return Roster(tuple(sorted(members, key=lambda member: member.name)), strangers)

@@ -1,0 +1,228 @@
+"""One round: who is asked, how replies are merged as they arrive, and what counts as enough."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+from pydantic import ValidationError
+
+from braing3n.errors import BrainG3NError, ProtocolError, RunFailedError
+from braing3n.protocol import Part, Reply, Task
+from braing3n.weights import State, Vector, layout_digest, pack
+from server.merge import ExactMean
+from server.messages import exchange, read_text, read_vector, record, refusal_of, size_of
+from server.roster import Member
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A part that is trained no more: it is sent to a site once, and named by digest after."""
+
+    state: State
+    digest: str
+
+
+@dataclass
+class Round:
+    """What came of one round.
+
+    Attributes:
+        asked: Names of the sites that were asked.
+        replies: What each site reported.
+        refused: Why each of the others is not in the result, as one fixed word.
+        bytes_down: Payload sent to sites, frozen parts apart.
+        bytes_up: Payload received.
+        bytes_frozen: Payload of frozen parts that had to be sent.
+        seconds: Wall time.
+        mean: The weighted mean of the sites' arrays, where they sent any.
+    """
+
+    asked: tuple[str, ...]
+    replies: dict[str, Reply] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    bytes_down: int = 0
+    bytes_up: int = 0
+    bytes_frozen: int = 0
+    seconds: float = 0.0
+    mean: Vector | None = None
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """Names of the sites whose replies are in the result."""
+        return tuple(sorted(self.replies))
+
+    @property
+    def weight(self) -> int:
+        """Sum of the weights of the sites that answered."""
+        return sum(reply.weight for reply in self.replies.values())
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How rounds are run over one transport.
+
+    Attributes:
+        grid: The transport.
+        members: The sites.
+        min_sites: Fewer usable replies fail the run.
+        timeout_s: Seconds that a round waits for its slowest site.
+        on_reply: Called with each site's name as its reply is taken.
+    """
+
+    grid: Grid
+    members: Sequence[Member]
+    min_sites: int
+    timeout_s: float
+    on_reply: Callable[[str], None] = lambda _: None
+
+    def run_round(
+        self, kind: str, task: Task, weights: Vector | None, result_like: State | None,
+        frozen: Mapping[Part, Frozen],
+    ) -> Round:
+        """Send `task` to every member and merge what comes back.
+
+        A site that lacks a frozen part says so; it is sent the part, and the task again.
+
+        Args:
+            kind: Flower message type.
+            task: What to do.
+            weights: Flat global weights, where the task needs them.
+            result_like: Names and shapes of the arrays that sites send back; None for no array.
+            frozen: Parts that a site may ask for.
+
+        Raises:
+            RunFailedError: Fewer than `min_sites` usable replies.
+        """
+        began = time.monotonic()
+        outcome = Round(asked=tuple(member.name for member in self.members))
+        merging = None
+        if result_like is not None:
+            merging = _Merging(ExactMean(sum(t.numel() for t in result_like.values())),
+                               layout_digest(result_like))
+        lacking = self._ask(self.members, kind, task, weights, merging, outcome)
+        if lacking:
+            sites = [member for member in self.members if member.name in lacking]
+            self._send_missing(sites, lacking, task, frozen, outcome)
+            again = self._ask([m for m in sites if m.name not in outcome.refused], kind, task,
+                              weights, merging, outcome)
+            outcome.refused.update(dict.fromkeys(again, "missing_part"))
+        for name in outcome.asked:
+            if name not in outcome.replies:
+                outcome.refused.setdefault(name, "late")
+        outcome.seconds = time.monotonic() - began
+        self._check_enough(task, outcome)
+        if merging is not None:
+            outcome.mean = merging.mean.mean()
+        return outcome
+
+    def _ask(
+        self, members: Sequence[Member], kind: str, task: Task, weights: Vector | None,
+        merging: "_Merging | None", outcome: Round,
+    ) -> dict[str, tuple[Part, ...]]:
+        """Send the task, take the replies into `outcome`; return who lacks which parts."""
+        names = {member.node_id: member.name for member in members}
+        content = record(task, weights)
+        messages = [Message(content, node, kind, ttl=self.timeout_s) for node in names]
+        outcome.bytes_down += len(messages) * size_of(content)
+        lacking: dict[str, tuple[Part, ...]] = {}
+        for message in exchange(self.grid, messages, self.timeout_s):
+            name = names[message.metadata.src_node_id]
+            if message.has_error():
+                outcome.refused[name] = refusal_of(message)
+                continue
+            outcome.bytes_up += size_of(message.content)
+            try:
+                reply = self._read(message, name, task)
+                if reply.missing:
+                    lacking[name] = reply.missing
+                    continue
+                if merging is not None:
+                    merging.take(message, reply)
+                outcome.replies[name] = reply
+                self.on_reply(name)
+            except BrainG3NError as error:
+                outcome.refused[name] = error.code
+        return lacking
+
+    @staticmethod
+    def _read(message: Message, name: str, task: Task) -> Reply:
+        """Return a reply that belongs to this task and this site.
+
+        Raises:
+            ProtocolError: It does not.
+        """
+        fix = "look into that site's log"
+        try:
+            reply = Reply.model_validate_json(read_text(message))
+        except (ValidationError, KeyError) as error:
+            raise ProtocolError("a reply cannot be read", expected="our JSON", found="other text",
+                                fix=fix) from error
+        expected = (name, task.stage, task.round_index, task.plan_digest)
+        found = (reply.site, reply.stage, reply.round_index, reply.plan_digest)
+        if found != expected:
+            raise ProtocolError("a reply belongs to another task", expected=str(expected),
+                                found=str(found), fix=fix)
+        return reply
+
+    def _send_missing(
+        self, sites: Sequence[Member], lacking: Mapping[str, tuple[Part, ...]], task: Task,
+        frozen: Mapping[Part, Frozen], outcome: Round,
+    ) -> None:
+        """Send each site the frozen parts that it lacks, and only those."""
+        for part in sorted({part for parts in lacking.values() for part in parts}):
+            if part not in task.frozen:
+                continue  # a site that asks for more than the task names is answered by nothing
+            targets = [m for m in sites if part in lacking[m.name] and m.name not in outcome.refused]
+            outcome.bytes_frozen += self.install(targets, task, part, frozen[part], outcome.refused)
+
+    def install(
+        self, members: Sequence[Member], task: Task, part: Part, frozen: Frozen,
+        refused: dict[str, str],
+    ) -> int:
+        """Send one frozen part, and return the payload in bytes; failures go into `refused`."""
+        order = task.model_copy(update={"part": part, "layout": layout_digest(frozen.state),
+                                        "frozen": {part: frozen.digest}})
+        content = record(order, pack(frozen.state))
+        names = {member.node_id: member.name for member in members}
+        messages = [Message(content, node, "query.install", ttl=self.timeout_s) for node in names]
+        late = set(names.values())
+        for message in exchange(self.grid, messages, self.timeout_s):
+            name = names[message.metadata.src_node_id]
+            late.discard(name)
+            if message.has_error():
+                refused[name] = refusal_of(message)
+        refused.update(dict.fromkeys(late, "late"))
+        return len(messages) * size_of(content)
+
+    def _check_enough(self, task: Task, outcome: Round) -> None:
+        """Raise RunFailedError unless enough sites answered."""
+        if len(outcome.replies) >= self.min_sites:
+            return
+        refused = ", ".join(f"{name}: {why}" for name, why in sorted(outcome.refused.items()))
+        raise RunFailedError(
+            f"{task.stage} round {task.round_index + 1} has too few usable replies",
+            expected=f"at least {self.min_sites} (min_sites in the plan)",
+            found=f"{len(outcome.replies)} ({refused or 'nobody else was asked'})",
+            fix="look into the logs of the sites that are named, in their state_dir",
+        )
+
+
+@dataclass
+class _Merging:
+    """The sum that replies are taken into, and the layout that they must have."""
+
+    mean: ExactMean
+    layout: str
+
+    def take(self, message: Message, reply: Reply) -> None:
+        """Merge one reply.
+
+        Raises:
+            ProtocolError: Its array has another layout, or cannot be merged.
+        """
+        if reply.layout != self.layout:
+            raise ProtocolError("an update has another layout", expected=self.layout,
+                                found=str(reply.layout), fix="run the same software version")
+        self.mean.add(read_vector(message), reply.weight)

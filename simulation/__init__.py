@@ -1,0 +1,1 @@
+"""Rehearsals on one machine: embedded cohorts, simulated federations and their measures."""

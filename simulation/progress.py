@@ -1,0 +1,128 @@
+"""What a running simulation shows: stage, round, each site's step and loss, time left."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from braing3n.plan import STAGE_NAMES, Plan
+
+PLAIN_EVERY_S = 10.0
+
+
+class RunProgress:
+    """Shows a run by reading the files that the coordinator and the sites keep.
+
+    On a terminal: one bar for the run and one for each site. Elsewhere: a plain line whenever a
+    round ends, and one at least every ten seconds.
+
+    Args:
+        out: The run's folder.
+        plan: The run's plan.
+        console: Where to show it.
+    """
+
+    def __init__(self, out: Path, plan: Plan, console: Console) -> None:
+        self._out = out
+        self._plan = plan
+        self._console = console
+        self._began = time.monotonic()
+        self._total = sum(_work(plan, stage) * plan.stage(stage).rounds for stage in STAGE_NAMES)
+        self._last_line = (0.0, "")
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(), console=console,
+        )
+        self._bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "RunProgress":
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._progress.stop()
+
+    def update(self) -> None:
+        """Read the files once and show what they say."""
+        run = _read(self._out / "run.json")
+        sites = {path.parent.name: _read(path)
+                 for path in sorted((self._out / "sites").glob("*/progress.json"))}
+        if not run.get("stages"):
+            self._show("starting Flower's simulation runtime", 0.0, {}, "")
+            return
+        stage = run["stages"][-1]
+        finished = len(stage["participation"])
+        number = min(finished + 1, stage["rounds"])
+        here = {name: what for name, what in sites.items()
+                if what.get("stage") == stage["name"] and what.get("round") == number}
+        headline = f"{stage['name']} round {number}/{stage['rounds']}"
+        self._show(headline, self._done(run, here), here, f"{stage['name']}{finished}")
+
+    def _done(self, run: dict[str, Any], sites: dict[str, dict[str, Any]]) -> float:
+        """Return the share of all local steps that is done, each weighted by its cost."""
+        done = sum(_work(self._plan, stage["name"]) * len(stage["participation"])
+                   for stage in run["stages"])
+        shares = [what["done"] / max(what["total"], 1) for what in sites.values()
+                  if what.get("doing") == "training"]
+        stage = run["stages"][-1]
+        if shares and len(stage["participation"]) < stage["rounds"]:
+            done += _work(self._plan, stage["name"]) * sum(shares) / max(len(run["sites"]), 1)
+        return min(done / self._total, 1.0)
+
+    def _show(
+        self, headline: str, share: float, sites: dict[str, dict[str, Any]], mark: str
+    ) -> None:
+        details = {name: _detail(what) for name, what in sites.items()}
+        if self._console.is_terminal:
+            self._show_bar("run", headline, share, "")
+            for name, what in sites.items():
+                part = what["done"] / max(what["total"], 1)
+                self._show_bar(name, f"  {name}", part, details[name])
+            return
+        now = time.monotonic()
+        if mark == self._last_line[1] and now - self._last_line[0] < PLAIN_EVERY_S:
+            return
+        self._last_line = (now, mark)
+        elapsed = now - self._began
+        left = f", about {elapsed / share - elapsed:.0f} s left" if share > 0.02 else ""
+        text = "; ".join(f"{name} {detail}" for name, detail in details.items())
+        self._console.print(f"[{elapsed:.0f} s] {headline} ({share:.0%}{left}) {text}".rstrip(),
+                            markup=False, highlight=False, soft_wrap=True)
+
+    def _show_bar(self, key: str, description: str, share: float, detail: str) -> None:
+        if key not in self._bars:
+            self._bars[key] = self._progress.add_task(description, total=1.0, detail="")
+        self._progress.update(self._bars[key], description=description, completed=share,
+                              detail=detail)
+
+
+def _work(plan: Plan, stage: Any) -> float:
+    """Return the cost of one round of a stage, in seen volumes; epochs are taken as 100 volumes."""
+    stage_plan = plan.stage(stage)
+    return float(stage_plan.steps(100) * stage_plan.batch_size)
+
+
+def _detail(what: dict[str, Any]) -> str:
+    loss = f", loss {what['loss']:.3f}" if "loss" in what else ""
+    return f"{what['doing']} {what['done']}/{what['total']}{loss}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file that another process may be replacing; empty if it is not there yet."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return content

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from braing3n.config import load_site_config
+from braing3n.errors import ConfigError
+
+
+def write(folder: Path, **change: object) -> Path:
+    (folder / "bids").mkdir(exist_ok=True)
+    content = {"name": "site-a", "data": {"folder": "bids"}, "state_dir": "state", **change}
+    path = folder / "site.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = load_site_config(write(tmp_path))
+    assert config.data.folder == tmp_path.resolve() / "bids"
+    assert config.state_dir == tmp_path.resolve() / "state"
+
+
+@pytest.mark.parametrize("change", [
+    {"name": "Site A"}, {"name": "../x"}, {"threads": 0}, {"device": "tpu"}, {"epsilon": 1},
+    {"data": {}}, {"data": {"folder": "bids", "table": "t.csv"}}, {"data": {"folder": "absent"}},
+    {"data": {"folder": "bids", "held_out": 1.0}},
+])
+def test_a_mistake_in_a_site_file_is_refused(tmp_path: Path, change: dict) -> None:
+    with pytest.raises(ConfigError):
+        load_site_config(write(tmp_path, **change))
+
+
+def test_the_shipped_example_loads(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "site_configs" / "example.yaml"
+    text = example.read_text().replace("/data/brain-mri-bids", str(tmp_path))
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    assert load_site_config(path).name == "hospital-a"

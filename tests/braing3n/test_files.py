@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from braing3n.files import canonical_json, digest_bytes, digest_file, replacing, write_text
+
+
+def test_a_crash_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_text(path, "old")
+
+    def crash() -> None:
+        with replacing(path) as part:
+            part.write_text("half of the n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        crash()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+    assert path.read_text() == "old"
+
+
+def test_canonical_json_does_not_depend_on_the_order_of_keys() -> None:
+    assert canonical_json({"b": 1, "a": "é"}) == canonical_json({"a": "é", "b": 1})
+    assert canonical_json({"a": [1.5, None]}) == b'{"a":[1.5,null]}'
+
+
+def test_canonical_json_refuses_what_json_cannot_say() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        canonical_json({"a": float("nan")})
+
+
+def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert digest_file(tmp_path / "x") == digest_bytes(b"abc") == expected

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+import simulation
+from braing3n.errors import ConfigError
+from braing3n.plan import load_plan
+
+PLANS = Path(simulation.__file__).parent / "plans"
+DEMO = PLANS / "demo.yaml"
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_plan_loads(path: Path) -> None:
+    assert load_plan(path).name == path.stem
+
+
+def test_the_digest_depends_on_every_value_and_on_nothing_else(tmp_path: Path) -> None:
+    plan = load_plan(DEMO)
+    reordered = tmp_path / "plan.yaml"
+    lines = DEMO.read_text().splitlines(keepends=True)
+    start = next(index for index, line in enumerate(lines) if line.startswith("stages"))
+    reordered.write_text("".join(lines[start:] + lines[:start]))
+    assert load_plan(reordered).digest == plan.digest
+    assert load_plan(DEMO, "stages.decoder.optimizer.proximal_mu=1e-9").digest != plan.digest
+
+
+def test_a_sweep_replaces_values_at_any_depth() -> None:
+    plan = load_plan(DEMO, "seed=7 stages.pretrain.optimizer.learning_rate=1e-5 name=other")
+    assert (plan.seed, plan.stages.pretrain.optimizer.learning_rate, plan.name) == (7, 1e-5, "other")
+
+
+@pytest.mark.parametrize("sweep", ["seed", "a.b=3", "stages.nothing.rounds=3", "ronds=3",
+                                   "seed=1.5", "preset=huge", "epsilon=.nan"])
+def test_a_sweep_that_does_not_fit_is_refused(sweep: str) -> None:
+    with pytest.raises(ConfigError):
+        load_plan(DEMO, sweep)
+
+
+def test_work_is_given_in_steps_or_in_epochs_but_not_both_or_neither() -> None:
+    with pytest.raises(ConfigError, match="exactly one of local_steps and local_epochs"):
+        load_plan(DEMO, "stages.decoder.local_epochs=1")
+    with pytest.raises(ConfigError, match="exactly one of local_steps and local_epochs"):
+        load_plan(DEMO, "stages.decoder.local_steps=null")
+    plan = load_plan(DEMO, "stages.decoder.local_steps=null stages.decoder.local_epochs=2 "
+                           "stages.decoder.batch_size=4")
+    assert plan.stages.decoder.steps(30) == 15
+    assert plan.stages.decoder.steps(1) == 1
