@@ -19,7 +19,9 @@ def build_autoencoder(plan: Plan) -> MaskedAutoencoder:
     """Return stage 1's network with fresh initial weights."""
     stage = plan.stages.pretrain
     preset = PRESETS[plan.preset]
-    return MaskedAutoencoder(preset, stage.mask_ratio, stage.target, stage.brain_weight)
+    return MaskedAutoencoder(
+        preset, stage.mask_ratio, stage.target, stage.brain_weight, stage.visible_weight
+    )
 
 
 def build_decoder(plan: Plan) -> LatentDecoder:
@@ -50,13 +52,15 @@ def part_like(plan: Plan, part: Part) -> State:
             return dict(build_decoder(plan).state_dict())
         if part == "dit":
             return dict(build_dit(plan).state_dict())
-        return {name: torch.empty(preset.latent_channels) for name in ("mean", "variance")}
+        channels = preset.latent_channels
+        return {"mean": torch.empty(channels, *preset.grid), "variance": torch.empty(channels)}
 
 
 def moments_like(plan: Plan) -> State:
     """Return tensors with the names and shapes of a site's latent moments."""
-    channels = PRESETS[plan.preset].latent_channels
-    return {name: torch.empty(channels, device="meta") for name in ("mean", "mean_square")}
+    preset = PRESETS[plan.preset]
+    shape = (preset.latent_channels, *preset.grid)
+    return {name: torch.empty(shape, device="meta") for name in ("mean", "mean_square")}
 
 
 class Latents:

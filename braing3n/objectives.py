@@ -12,7 +12,8 @@ from braing3n.data.site_data import Example, SiteData
 from braing3n.evaluation.reconstruction import mean_volume_psnr, psnr, ssim
 from braing3n.models.dit import check_conditions
 from braing3n.models.flow import flow_loss, sample_time
-from braing3n.models.mae import Encoder, unpatchify
+from braing3n.models.mae import Encoder
+from braing3n.models.patches import unpatchify
 from braing3n.networks import Latents, build_autoencoder, build_decoder, build_dit, open_latents
 from braing3n.plan import Plan, StageName
 from braing3n.presets import PRESETS
@@ -91,7 +92,7 @@ class PretrainObjective:
         self._batch_size = plan.stages.pretrain.batch_size
 
     def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
-        """Return (B,) masked errors of augmented volumes."""
+        """Return (B,) errors on augmented volumes."""
         volume = augment(self._data.volumes(batch), generator).to(self.device)  # (B, 1, X, Y, Z)
         losses: Tensor = self.network(volume, self._noise(len(batch), generator))
         return losses
@@ -104,7 +105,7 @@ class PretrainObjective:
         for batch in chunks(examples, self._batch_size):
             volume = self._data.volumes(batch).to(self.device)
             noise = self._noise(len(batch), generator)
-            ours.append(self.network(volume, noise))
+            ours.append(self.network.masked_loss(volume, noise))
             trivial.append(self.network.trivial_loss(volume, noise))
         return {"loss": _mean(ours), "trivial_loss": _mean(trivial)}
 
@@ -230,7 +231,7 @@ class DiffusionObjective:
 def latent_moments(
     plan: Plan, data: SiteData, frozen: Mapping[Part, State], device: torch.device
 ) -> dict[str, Tensor]:
-    """Return each latent channel's mean and mean square over a site's training volumes.
+    """Return the latents' mean and mean square at every place over a site's training volumes.
 
     Weighted by the number of volumes, the means of these over sites are those of all volumes
     together: no site's latents need leave it for the statistics of all.
@@ -239,13 +240,12 @@ def latent_moments(
     decoder = build_decoder(plan)
     decoder.load_state_dict(frozen["decoder"])
     decoder.to(device).eval()
-    channels = PRESETS[plan.preset].latent_channels
-    total = torch.zeros(2, channels, dtype=torch.float64)
+    preset = PRESETS[plan.preset]
+    total = torch.zeros(2, preset.latent_channels, *preset.grid, dtype=torch.float64)
     with torch.no_grad():
         for batch in chunks(data.train, plan.stages.decoder.batch_size):
             latent = decoder.project(data.tokens(batch, digest).to(device)).double().cpu()
-            per_volume = torch.stack([latent, latent**2]).mean(dim=(3, 4, 5))  # (2, B, C)
-            total += per_volume.sum(dim=1)
+            total += torch.stack([latent, latent**2]).sum(dim=1)  # (2, C, gx, gy, gz)
     mean, mean_square = (total / len(data.train)).float()
     return {"mean": mean, "mean_square": mean_square}
 

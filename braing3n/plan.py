@@ -89,11 +89,14 @@ class PretrainPlan(StagePlan):
         target: `voxels`, or `normalized`: every patch z-scored by its own mean and deviation.
         brain_weight: How much a hidden patch's share of brain voxels weighs in its loss;
             0 counts all patches alike, 1 ignores patches without brain.
+        visible_weight: Weight of the error on visible patches, so that embeddings keep the detail
+            that stage 2 decodes; 0 is the plain masked autoencoder.
     """
 
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.7
     target: Literal["voxels", "normalized"] = "voxels"
     brain_weight: Share = 1.0
+    visible_weight: Share = 0.0
 
 
 class DecoderPlan(StagePlan):

@@ -68,6 +68,6 @@ PRESETS = MappingProxyType({
     "small": Preset(_WHOLE_BRAIN, 1.0, 16, TransformerSize(192, 4, 4), TransformerSize(192, 2, 4),
                     64, (16, 32, 64, 128, 128), TransformerSize(384, 6, 6)),
     # For CPUs and tests: 4 mm voxels, 150 patches.
-    "nano": Preset((40, 48, 40), 4.0, 8, TransformerSize(192, 4, 4), TransformerSize(96, 2, 4),
-                   64, (8, 8, 32, 64), TransformerSize(192, 4, 4)),
+    "nano": Preset((40, 48, 40), 4.0, 8, TransformerSize(144, 4, 4), TransformerSize(96, 2, 4),
+                   64, (8, 8, 32, 64), TransformerSize(144, 4, 4)),
 })

@@ -68,7 +68,7 @@ def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:
 
 
 def moments(site: Site, task: Task) -> tuple[Reply, Vector | None]:
-    """Return each latent channel's mean and mean square over the training volumes."""
+    """Return the latents' mean and mean square at every place over the training volumes."""
     began = time.monotonic()
     plan = check_task(task)
     frozen, missing = site.frozen(task.frozen)

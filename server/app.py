@@ -71,6 +71,7 @@ class Federation:
         plan = self.run.plan
         record = StageRecord(stage.name, plan.stage(stage.name).rounds)
         self.run.records.append(record)
+        self.run.write()
         like = initial_weights(plan, stage.name)
         weights = self._train(stage, record, like)
         self._evaluate(stage, record, like, weights)

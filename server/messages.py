@@ -41,9 +41,19 @@ def exchange(grid: Grid, messages: Sequence[Message], timeout_s: float) -> Itera
             for reply in grid.pull_messages([message_id]):
                 arrived.append(message_id)
                 yield reply
+                _release(reply)
         if not arrived:
             time.sleep(POLL_S)
         pending = [message_id for message_id in pending if message_id not in arrived]
+
+
+def _release(reply: Message) -> None:
+    """Let go of a reply's arrays now: Flower's records are in reference cycles, which Python's
+    collector finds late, and until then each holds the memory of a model.
+    """
+    if reply.has_content():
+        for arrays in reply.content.array_records.values():
+            arrays.clear()
 
 
 def refusal_of(reply: Message) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from braing3n.models.latents import LatentStatistics
 from braing3n.networks import build_network
 from braing3n.plan import Plan, StageName
 from braing3n.protocol import Part
@@ -61,7 +62,6 @@ def initial_weights(plan: Plan, stage: StageName) -> dict[str, Tensor]:
 
 
 def statistics_from(moments: State) -> dict[str, Tensor]:
-    """Return latent mean and variance per channel from mean and mean square over all sites."""
-    mean = moments["mean"].double()
-    variance = moments["mean_square"].double() - mean**2
-    return {"mean": mean.float(), "variance": variance.clamp_min(1e-6).float()}
+    """Return the latent statistics as a frozen part, from the moments over all sites."""
+    statistics = LatentStatistics.from_moments(moments["mean"], moments["mean_square"])
+    return {"mean": statistics.mean, "variance": statistics.variance}

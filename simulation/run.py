@@ -1,7 +1,10 @@
 """`braing3n sim run`: a plan and a cohort in, three models and a report out."""
 
 import json
+import signal
+import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,8 @@ def run_federation(
     Raises:
         RunFailedError: The run did not end well. Flower's log is kept in OUT/flower.log.
     """
+    # Ended by a service manager, this process ends what it started, as after Ctrl-C.
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="braing3n-") as folder:
         try:
             with RunProgress(out, plan, console) as progress:
@@ -99,9 +104,19 @@ def run_federation(
                                      ) from error
             raise
         finally:
+            signal.signal(signal.SIGTERM, previous)
             log = Path(folder) / "superlink" / "superlink.log"
             if log.exists():
                 write_text(out / "flower.log", log.read_text(errors="replace"))
+            _close_record(out)
+
+
+def _close_record(out: Path) -> None:
+    """Correct a run.json that says "running" of a run that was ended from outside."""
+    record = read_run(out)
+    if record.get("status") == "running":
+        record["status"] = "failed: ended from outside before it was finished"
+        write_text(out / "run.json", json.dumps(record, indent=1) + "\n")
 
 
 def finish(out: Path, plan: Plan, console: Console) -> Path:
@@ -109,11 +124,17 @@ def finish(out: Path, plan: Plan, console: Console) -> Path:
     from braing3n.evaluation.generation import age_by_diagnosis, open_sampler  # noqa: PLC0415
     from braing3n.report.page import write_report  # noqa: PLC0415
     from braing3n.weights import load_weights  # noqa: PLC0415
+    from simulation.fidelity import measure_age_fidelity  # noqa: PLC0415
 
-    parts = {part: load_weights(out / model["file"])
-             for part, model in read_run(out)["models"].items()}
+    record = read_run(out)
+    parts = {part: load_weights(out / model["file"]) for part, model in record["models"].items()}
+    sampler = open_sampler(plan, parts)
+    with counting(console, "generating brains, to measure their ventricles by age") as show:
+        fidelity = measure_age_fidelity(sampler, plan.seed, progress=show)
+    record["generation"] = {f"age_ventricle_{key}": value for key, value in asdict(fidelity).items()}
+    write_text(out / "run.json", json.dumps(record, indent=1) + "\n")
     with console.status("generating brains by age and diagnosis"):
-        volumes = age_by_diagnosis(open_sampler(plan, parts), AGES, DIAGNOSES, plan.seed)
+        volumes = age_by_diagnosis(sampler, AGES, DIAGNOSES, plan.seed)
         with replacing(out / "generated.npz") as part:
             np.savez_compressed(part, allow_pickle=False, volumes=volumes, ages=np.array(AGES),
                                 diagnoses=np.array(DIAGNOSES))

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from monai.networks.nets.autoencoderkl import Decoder
 from torch import Tensor, nn
 
+from braing3n.models.patches import unpatchify
 from braing3n.models.transformer import initialise_linear
 from braing3n.presets import Preset
 
@@ -17,7 +18,9 @@ class LatentDecoder(nn.Module):
     """Projects each token to a few channels, and decodes the grid of them to a volume.
 
     The CNN has one residual block per resolution and no attention. Work at voxel resolution is
-    nearly all that it costs, so there it has a block only if a preset narrows the channels.
+    nearly all that it costs, so there it has a block only if a preset narrows the channels. A
+    linear readout of each token's own patch is added to it: that carries the coarse brain from the
+    first steps, and leaves to the CNN what crosses patches (our choice).
 
     Args:
         preset: Sizes.
@@ -43,6 +46,9 @@ class LatentDecoder(nn.Module):
         )
         # On CPUs, convolutions with few channels are twice as fast with the channels innermost.
         self.cnn = cnn.to(memory_format=torch.channels_last_3d)
+        self.readout = nn.Linear(channels, preset.patch**3)
+        nn.init.zeros_(self.readout.weight)
+        nn.init.zeros_(self.readout.bias)
 
     def project(self, tokens: Tensor) -> Tensor:
         """Return latents of embeddings: (B, N, E) -> (B, C, gx, gy, gz)."""
@@ -52,7 +58,8 @@ class LatentDecoder(nn.Module):
     def decode(self, latent: Tensor) -> Tensor:
         """Return volumes of latents: (B, C, gx, gy, gz) -> (B, 1, X, Y, Z)."""
         volume: Tensor = self.cnn(latent.contiguous(memory_format=torch.channels_last_3d))
-        return volume                                                      # (B, 1, X, Y, Z)
+        patches = self.readout(latent.flatten(2).transpose(1, 2))          # (B, N, P³)
+        return volume + unpatchify(patches, self.grid)                     # (B, 1, X, Y, Z)
 
     def forward(self, tokens: Tensor, volume: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         """Return each volume's reconstruction error from noised latents.

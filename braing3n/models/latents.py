@@ -1,7 +1,8 @@
-"""Mean and variance of each latent channel, over the volumes of all sites."""
+"""Mean and variance of latents over the volumes of all sites."""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 _TINY = 1e-8  # keeps a channel that never varies finite
@@ -9,49 +10,41 @@ _TINY = 1e-8  # keeps a channel that never varies finite
 
 @dataclass(frozen=True)
 class LatentStatistics:
-    """What latents are normalised by, so that the diffusion transformer sees unit variance.
+    """What latents are normalised by before the diffusion transformer sees them.
+
+    The mean is taken at every place of the grid, so that latents of zero are the mean brain and the
+    transformer learns only how brains differ. The variance is one number a channel: dividing by
+    a place's own would blow up the background, where nothing varies.
 
     Attributes:
-        mean: (C,).
-        variance: (C,), not negative.
+        mean: (C, gx, gy, gz).
+        variance: (C,) around that mean, not negative.
     """
 
     mean: Tensor
     variance: Tensor
 
     @classmethod
-    def from_moments(cls, count: float, total: Tensor, squares: Tensor) -> "LatentStatistics":
-        """Return the statistics of numbers of which only sums are known.
+    def from_moments(cls, mean: Tensor, mean_square: Tensor) -> "LatentStatistics":
+        """Return the statistics of latents of which only two moments are known.
 
         Args:
-            count: How many numbers per channel were summed; or 1, with means for sums.
-            total: (C,) their sum.
-            squares: (C,) the sum of their squares.
+            mean: (C, gx, gy, gz) mean over volumes.
+            mean_square: (C, gx, gy, gz) mean of the squares over the same volumes.
 
         Returns:
             Statistics in float32, computed in float64.
-
-        Raises:
-            ValueError: `count` is not positive.
         """
-        if count <= 0:
-            raise ValueError(f"latent statistics need at least one number, not {count}")
-        mean = total.double() / count                                      # (C,)
-        variance = (squares.double() / count - mean.square()).clamp_min(0.0)
-        return cls(mean.float(), variance.float())
+        spread = mean_square.double() - mean.double().square()             # (C, gx, gy, gz)
+        return cls(mean.float(), spread.mean(dim=(1, 2, 3)).clamp_min(0.0).float())
 
     def normalise(self, latent: Tensor) -> Tensor:
-        """Return latents (B, C, x, y, z) with mean 0 and variance 1 in every channel."""
-        return (latent - _per_channel(self.mean)) / self._deviation()
+        """Return latents (B, C, x, y, z) with mean 0 everywhere and variance 1 in every channel."""
+        return (latent - self.mean) / self._deviation()
 
     def restore(self, latent: Tensor) -> Tensor:
         """Undo `normalise`: (B, C, x, y, z) -> (B, C, x, y, z)."""
-        return latent * self._deviation() + _per_channel(self.mean)
+        return latent * self._deviation() + self.mean
 
     def _deviation(self) -> Tensor:
-        return (_per_channel(self.variance) + _TINY).sqrt()                # (C, 1, 1, 1)
-
-
-def _per_channel(values: Tensor) -> Tensor:
-    """Return (C,) values as (C, 1, 1, 1), to go with (B, C, x, y, z)."""
-    return values.view(-1, 1, 1, 1)
+        return torch.sqrt(self.variance + _TINY).view(-1, 1, 1, 1)         # (C, 1, 1, 1)

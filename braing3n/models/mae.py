@@ -12,47 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from braing3n.models.patches import patchify, unpatchify
 from braing3n.models.transformer import Block, grid_positions, grid_waves, initialise_linear
 from braing3n.presets import Preset
 
 _TINY = 1e-6  # far below the weight of one brain voxel in a patch of 16³
-
-
-def patchify(volume: Tensor, patch: int) -> Tensor:
-    """Cut volumes into cubes.
-
-    Args:
-        volume: (B, 1, X, Y, Z).
-        patch: P, the cube's edge in voxels.
-
-    Returns:
-        (B, N, P³); patches and the voxels within each are ordered with Z fastest.
-
-    Raises:
-        ValueError: `patch` does not divide X, Y and Z.
-    """
-    batch, _, *shape = volume.shape
-    if any(n % patch for n in shape):
-        raise ValueError(f"patches of {patch} do not divide a volume of {tuple(shape)}")
-    x, y, z = (n // patch for n in shape)
-    cubes = volume.reshape(batch, x, patch, y, patch, z, patch)
-    return cubes.permute(0, 1, 3, 5, 2, 4, 6).reshape(batch, x * y * z, patch**3)
-
-
-def unpatchify(patches: Tensor, grid: tuple[int, int, int]) -> Tensor:
-    """Put the cubes of `patchify` back together.
-
-    Args:
-        patches: (B, N, P³).
-        grid: Patches along (X, Y, Z); their product is N.
-
-    Returns:
-        (B, 1, X, Y, Z).
-    """
-    batch, _, num_voxels = patches.shape
-    patch = round(num_voxels ** (1 / 3))
-    cubes = patches.reshape(batch, *grid, patch, patch, patch).permute(0, 1, 4, 2, 5, 3, 6)
-    return cubes.reshape(batch, 1, *(n * patch for n in grid))
 
 
 def choose_visible(noise: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
@@ -165,8 +129,10 @@ class MaskedAutoencoder(nn.Module):
         preset: Sizes.
         mask_ratio: Share of patches that are hidden, in (0, 1).
         target: `voxels`, or `normalized`: each patch z-scored by its own mean and deviation.
-        brain_weight: 0 counts all hidden patches alike, 1 by their share of brain voxels;
-            between them linearly.
+        brain_weight: 0 counts all patches alike, 1 by their share of brain voxels; between them
+            linearly.
+        visible_weight: Weight of the error on visible patches beside that on hidden ones; 0 is the
+            plain masked autoencoder.
     """
 
     places: Tensor
@@ -177,10 +143,12 @@ class MaskedAutoencoder(nn.Module):
         mask_ratio: float = 0.7,
         target: Literal["voxels", "normalized"] = "voxels",
         brain_weight: float = 1.0,
+        visible_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.grid, self.ratio = preset.grid, mask_ratio
         self.target, self.brain_weight = target, brain_weight
+        self.visible_weight = visible_weight
         size = preset.mae_decoder
         self.encoder = Encoder(preset)
         self.narrow = nn.Linear(preset.encoder.width, size.width)
@@ -194,6 +162,23 @@ class MaskedAutoencoder(nn.Module):
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(self, volume: Tensor, noise: Tensor) -> Tensor:
+        """Return each volume's training loss: the masked loss, and some of the visible patches'.
+
+        Tokens that need only help to predict their neighbours forget their own detail, which the
+        decoder of the next stage then misses; `visible_weight` makes them keep it (our choice).
+        Arguments and result are those of `masked_loss`.
+        """
+        patches = self.encoder.cut(volume)                                 # (B, N, P³)
+        keep, hide = choose_visible(noise, self.ratio)                     # (B, K), (B, N - K)
+        visible = take(patches, keep)                                      # (B, K, P³)
+        prediction = self._predict(visible, keep, hide)                    # (B, N, P³)
+        seen, guessed = prediction.split([keep.shape[1], hide.shape[1]], dim=1)
+        loss = self._score(guessed, take(patches, hide))                   # (B,)
+        if self.visible_weight:
+            loss = loss + self.visible_weight * self._score(seen, visible)
+        return loss                                                        # (B,)
+
+    def masked_loss(self, volume: Tensor, noise: Tensor) -> Tensor:
         """Return each volume's prediction error over its hidden patches.
 
         Args:
@@ -207,14 +192,14 @@ class MaskedAutoencoder(nn.Module):
         """
         patches = self.encoder.cut(volume)                                 # (B, N, P³)
         keep, hide = choose_visible(noise, self.ratio)                     # (B, K), (B, N - K)
-        prediction = self._predict(take(patches, keep), keep, hide)        # (B, N - K, P³)
-        return self._score(prediction, take(patches, hide))                # (B,)
+        prediction = self._predict(take(patches, keep), keep, hide)        # (B, N, P³)
+        return self._score(prediction[:, keep.shape[1]:], take(patches, hide))  # (B,)
 
     def trivial_loss(self, volume: Tensor, noise: Tensor) -> Tensor:
         """Return what predicting zero, the mean of a z-scored volume, would cost.
 
         A network whose loss is no lower has learnt nothing. Arguments and result are those of
-        `forward`: the same hidden patches, the same weights.
+        `masked_loss`: the same hidden patches, the same weights.
         """
         patches = self.encoder.cut(volume)                                 # (B, N, P³)
         hidden = take(patches, choose_visible(noise, self.ratio)[1])       # (B, N - K, P³)
@@ -229,14 +214,15 @@ class MaskedAutoencoder(nn.Module):
 
         Args:
             volume: (B, 1, X, Y, Z) z-scored intensities.
-            noise: (B, N) as in `forward`.
+            noise: (B, N) as in `masked_loss`.
 
         Returns:
             Volumes (B, 1, X, Y, Z), visible patches unchanged; which patches were hidden (B, N).
         """
         patches = self.encoder.cut(volume)                                 # (B, N, P³)
         keep, hide = choose_visible(noise, self.ratio)                     # (B, K), (B, N - K)
-        filling = self._predict(take(patches, keep), keep, hide).to(patches.dtype)
+        prediction = self._predict(take(patches, keep), keep, hide)        # (B, N, P³)
+        filling = prediction[:, keep.shape[1]:].to(patches.dtype)          # (B, N - K, P³)
         if self.target == "normalized":
             mean, deviation = _moments(take(patches, hide))                # (B, N - K, 1) each
             filling = filling * deviation + mean                           # (B, N - K, P³)
@@ -246,7 +232,7 @@ class MaskedAutoencoder(nn.Module):
         return filled, hidden                                              # and (B, N)
 
     def _predict(self, visible: Tensor, keep: Tensor, hide: Tensor) -> Tensor:
-        """Predict patches: visible (B, K, P³) -> hidden (B, N - K, P³)."""
+        """Predict patches from visible ones (B, K, P³): (B, N, P³), the visible before the hidden."""
         tokens = self.narrow(self.encoder.encode(visible, keep))           # (B, 1 + K, D)
         # Attention knows no order: hidden patches come last, so nothing has to be sorted back.
         tokens = torch.cat([
@@ -254,19 +240,18 @@ class MaskedAutoencoder(nn.Module):
             tokens[:, 1:] + self.places[keep],                             # (B, K, D)
             self.mask_token + self.places[hide],                           # (B, N - K, D)
         ], dim=1)
-        hidden = self.blocks(tokens)[:, 1 + keep.shape[1]:]                # (B, N - K, D)
-        prediction: Tensor = self.head(self.norm(hidden))                  # (B, N - K, P³)
+        prediction: Tensor = self.head(self.norm(self.blocks(tokens)[:, 1:]))  # (B, N, P³)
         return prediction
 
-    def _score(self, prediction: Tensor, hidden: Tensor) -> Tensor:
-        """Compare with the true hidden patches: (B, N - K, P³) twice -> (B,)."""
-        brain = (hidden != 0).float().mean(dim=2)                          # (B, N - K)
-        weight = 1 - self.brain_weight + self.brain_weight * brain         # (B, N - K)
-        target = hidden
+    def _score(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """Compare predicted and true patches: (B, M, P³) twice -> (B,)."""
+        brain = (truth != 0).float().mean(dim=2)                           # (B, M)
+        weight = 1 - self.brain_weight + self.brain_weight * brain         # (B, M)
+        target = truth
         if self.target == "normalized":
-            mean, deviation = _moments(hidden)                             # (B, N - K, 1) each
-            target = (hidden - mean) / deviation                           # (B, N - K, P³)
-        error = (prediction - target).abs().mean(dim=2)                    # (B, N - K)
+            mean, deviation = _moments(truth)                              # (B, M, 1) each
+            target = (truth - mean) / deviation                            # (B, M, P³)
+        error = (prediction - target).abs().mean(dim=2)                    # (B, M)
         return (weight * error).sum(dim=1) / weight.sum(dim=1).clamp_min(_TINY)
 
 

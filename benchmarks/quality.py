@@ -1,0 +1,165 @@
+"""Local-only, federated and pooled training side by side, on the embedded cohort with known truth.
+
+    python benchmarks/quality.py [--quick] [--out DIR]
+
+Every site sees the same number of local steps in the federation and alone; pooled training takes as
+many steps as all sites together, at one place that has all scans. All models are then measured on
+the same held-out subjects, site by site. Ends with one JSON line.
+"""
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from braing3n.config import load_site_config
+from braing3n.data.site_data import SiteData, open_site_data
+from braing3n.evaluation.generation import open_sampler
+from braing3n.objectives import open_objective
+from braing3n.plan import Plan, load_plan
+from braing3n.presets import PRESETS
+from braing3n.weights import load_weights
+from simulation.fidelity import measure_age_fidelity
+from simulation.grid import run_locally
+from simulation.phantom import write_phantom
+from simulation.run import PLANS
+from simulation.sites import find_site_folders, write_site_files
+
+QUICK = ("stages.pretrain.rounds=1 stages.pretrain.local_steps=4 stages.decoder.rounds=1 "
+         "stages.decoder.local_steps=3 stages.diffusion.rounds=1 stages.diffusion.local_steps=3 "
+         "stages.diffusion.sampling_steps=4")
+
+
+def pool(folders: dict[str, Path], out: Path) -> dict[str, Path]:
+    """Make one dataset of all sites' subjects, by links; their ids are unique over sites."""
+    pooled = out / "pooled"
+    pooled.mkdir(parents=True)
+    tables = []
+    for folder in folders.values():
+        tables.append(pd.read_csv(folder / "participants.tsv", sep="\t", dtype=str,
+                                  keep_default_na=False))
+        for subject in folder.glob("sub-*"):
+            (pooled / subject.name).symlink_to(subject.resolve())
+    pd.concat(tables).to_csv(pooled / "participants.tsv", sep="\t", index=False)
+    return {"pooled": pooled}
+
+
+def train_arm(plan: Path, folders: dict[str, Path], out: Path, sweep: str) -> float:
+    """Run the plan over some sites in this process, and return the seconds that it took."""
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    run_locally(plan, write_site_files(folders, out), out, sweep=sweep)
+    return time.monotonic() - began
+
+
+def measure(run: Path, plan: Plan, data: SiteData) -> dict[str, float]:
+    """Measure a finished run's autoencoder and decoder on one site's held-out subjects."""
+    device = torch.device("cpu")
+    figures: dict[str, float] = {}
+    parts = {part: load_weights(run / "model" / f"{part}.safetensors")
+             for part in ("encoder", "decoder")}
+    manifest = json.loads((run / "rounds" / "pretrain" / "manifest.json").read_text())
+    weights = {"pretrain": load_weights(run / "rounds" / "pretrain" / manifest["file"]),
+               "decoder": parts["decoder"]}
+    for stage in ("pretrain", "decoder"):
+        objective = open_objective(plan, stage, data, parts, device)
+        objective.network.load_state_dict(weights[stage])
+        figures |= objective.evaluate(data.held_out, torch.Generator().manual_seed(0))
+    return {"masked_loss_ratio": figures["loss"] / figures["trivial_loss"],
+            "psnr_gain_db": figures["psnr"] - figures["mean_volume_psnr"],
+            "psnr_db": figures["psnr"], "ssim": figures["ssim"]}
+
+
+def age_spearman(run: Path, plan: Plan, samples: int) -> float:
+    """Return the rank correlation of requested age and measured ventricles."""
+    torch.set_num_threads(1)
+    parts = {part: load_weights(run / "model" / f"{part}.safetensors")
+             for part in ("decoder", "statistics", "dit")}
+    return measure_age_fidelity(open_sampler(plan, parts), seed=1, num_samples=samples).spearman
+
+
+def watch(jobs: dict[str, Future], out: Path) -> None:
+    """Say every 15 seconds where each arm is, until all are done."""
+    began = time.monotonic()
+    while not all(job.done() for job in jobs.values()):
+        time.sleep(15)
+        places = []
+        for name, job in jobs.items():
+            record = out / name / "run.json"
+            if not job.done() and record.exists() and (stages := json.loads(record.read_text())["stages"]):
+                places.append(f"{name}: {stages[-1]['name']} round "
+                              f"{len(stages[-1]['participation']) + 1}/{stages[-1]['rounds']}")
+        print(f"[{time.monotonic() - began:.0f} s] {'; '.join(places)}", flush=True)
+
+
+def compare(out: Path, plan_path: Path, sweep: str, subjects: int, samples: int) -> dict[str, dict]:
+    """Train all arms, two at a time, and return each one's figures, as means over the sites."""
+    plan = load_plan(plan_path, sweep)
+    folders = find_site_folders(write_phantom(out / "phantom", subjects=subjects, seed=plan.seed))
+    alone = f"{sweep} min_sites=1"
+    times = " ".join(f"stages.{name}.local_steps={(plan.stage(name).local_steps or 1) * len(folders)}"
+                     for name in ("pretrain", "decoder", "diffusion"))
+    arms: dict[str, tuple[dict[str, Path], str]] = {
+        "federated": (folders, sweep),
+        "pooled": (pool(folders, out), f"{alone} {times}"),
+        **{f"local-{name}": ({name: folder}, alone) for name, folder in folders.items()},
+    }
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as workers:
+        jobs = {name: workers.submit(train_arm, plan_path, sites, out / name, replacements)
+                for name, (sites, replacements) in arms.items()}
+        watch(jobs, out)
+        for job in jobs.values():
+            job.result()
+        ranks = {name: workers.submit(age_spearman, out / name, plan, samples) for name in arms}
+        sites = [load_site_config(path) for path in sorted((out / "federated/sites").glob("*.yaml"))]
+        opened = {site.name: open_site_data(site, PRESETS[plan.preset]) for site in sites}
+        data = {name: site for name, site in opened.items() if site.held_out}
+        figures = {
+            "federated": mean([measure(out / "federated", plan, site) for site in data.values()]),
+            "pooled": mean([measure(out / "pooled", plan, site) for site in data.values()]),
+            "local": mean([measure(out / f"local-{name}", plan, site) for name, site in data.items()]),
+        }
+        figures["federated"]["age_ventricle_spearman"] = ranks["federated"].result()
+        figures["pooled"]["age_ventricle_spearman"] = ranks["pooled"].result()
+        figures["local"]["age_ventricle_spearman"] = float(
+            np.mean([ranks[f"local-{name}"].result() for name in data])
+        )
+    return figures
+
+
+def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over the sites."""
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="next to no training, under 60 s")
+    parser.add_argument("--plan", type=Path, default=PLANS / "quality.yaml")
+    parser.add_argument("--out", type=Path, help="keep the runs here")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        out = options.out or Path(temporary)
+        figures = compare(out, options.plan, QUICK if options.quick else "",
+                          subjects=20 if options.quick else 64, samples=8 if options.quick else 40)
+    names = list(next(iter(figures.values())))
+    print(f"{'':24}" + "".join(f"{arm:>12}" for arm in ("local", "federated", "pooled")))
+    for name in names:
+        print(f"{name:24}" + "".join(f"{figures[arm][name]:12.3f}"
+                                     for arm in ("local", "federated", "pooled")))
+    flat = {f"{arm}_{name}": round(value, 4) for arm, row in figures.items() for name, value in row.items()}
+    print(json.dumps({"benchmark": "quality", "quick": options.quick,
+                      "seconds": round(time.monotonic() - began, 1), **flat}))
+
+
+if __name__ == "__main__":
+    main()
