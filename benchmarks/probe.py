@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--cohort", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="one shuffle of the folds in place of five")
+    parser.add_argument("--quick", action="store_true", help="one shuffle of the folds, not five")
     options = parser.parse_args()
     preset = PRESETS[load_plan(options.run / "plan.yaml").preset]
     encoder = Encoder(preset).eval()

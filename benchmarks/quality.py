@@ -94,7 +94,8 @@ def watch(jobs: dict[str, Future], out: Path) -> None:
         places = []
         for name, job in jobs.items():
             record = out / name / "run.json"
-            if not job.done() and record.exists() and (stages := json.loads(record.read_text())["stages"]):
+            stages = json.loads(record.read_text())["stages"] if record.exists() else []
+            if stages and not job.done():
                 places.append(f"{name}: {stages[-1]['name']} round "
                               f"{len(stages[-1]['participation']) + 1}/{stages[-1]['rounds']}")
         print(f"[{time.monotonic() - began:.0f} s] {'; '.join(places)}", flush=True)
@@ -156,7 +157,8 @@ def main() -> None:
     for name in names:
         print(f"{name:24}" + "".join(f"{figures[arm][name]:12.3f}"
                                      for arm in ("local", "federated", "pooled")))
-    flat = {f"{arm}_{name}": round(value, 4) for arm, row in figures.items() for name, value in row.items()}
+    flat = {f"{arm}_{name}": round(value, 4)
+            for arm, row in figures.items() for name, value in row.items()}
     print(json.dumps({"benchmark": "quality", "quick": options.quick,
                       "seconds": round(time.monotonic() - began, 1), **flat}))
 

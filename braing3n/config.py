@@ -30,7 +30,7 @@ class DataConfig(StrictModel):
 
 
 class SiteConfig(StrictModel):
-    """One site. Read at the site, never sent.
+    """One site. Read at the site; of all this only `name` is ever sent.
 
     Attributes:
         name: The name that the consortium agreed on; it is what the others see.
@@ -56,11 +56,24 @@ def load_site_config(path: Path) -> SiteConfig:
     config = parse(SiteConfig, load_yaml(path), str(path))
     folder = path.resolve().parent
     data = config.data.model_copy(update={
-        "folder": None if config.data.folder is None else folder / config.data.folder,
-        "table": None if config.data.table is None else folder / config.data.table,
+        "folder": None if config.data.folder is None else folder / config.data.folder.expanduser(),
+        "table": None if config.data.table is None else folder / config.data.table.expanduser(),
     })
-    source = data.folder or data.table
-    if source is not None and not source.exists():
-        raise ConfigError(f"{path} names data that is not there", expected="an existing path",
-                          found=str(source), fix="correct `data:` in that file")
-    return config.model_copy(update={"data": data, "state_dir": folder / config.state_dir})
+    if data.folder is not None and not data.folder.is_dir():
+        raise ConfigError(f"{path} names data that is not there", expected="a folder",
+                          found=_kind(data.folder), fix="correct `data: folder:` in that file")
+    if data.table is not None and not data.table.is_file():
+        raise ConfigError(f"{path} names data that is not there", expected="a file",
+                          found=_kind(data.table), fix="correct `data: table:` in that file")
+    state_dir = folder / config.state_dir.expanduser()
+    if state_dir.is_file() or state_dir == data.folder:
+        raise ConfigError(f"{path} names no folder of the site's own", expected="a new or own folder",
+                          found=_kind(state_dir), fix="correct `state_dir:` in that file")
+    return config.model_copy(update={"data": data, "state_dir": state_dir})
+
+
+def _kind(path: Path) -> str:
+    """Return what is at a path, in words."""
+    if not path.exists():
+        return f"nothing at {path}"
+    return f"a folder at {path}" if path.is_dir() else f"a file at {path}"

@@ -266,7 +266,7 @@ def augment(volume: Tensor, generator: torch.Generator) -> Tensor:
 
 def mean_volume(data: SiteData) -> Tensor:
     """Return the (X, Y, Z) mean of a site's training volumes, of at most `MAX_FOR_MEAN`."""
-    step = max(1, len(data.train) // MAX_FOR_MEAN)
+    step = -(-len(data.train) // MAX_FOR_MEAN)  # rounded up
     chosen = data.train[::step]
     total = torch.stack([data.volumes([example])[0, 0] for example in chosen])
     return total.mean(dim=0)

@@ -127,6 +127,12 @@ class DiffusionPlan(StagePlan):
     guidance: Annotated[float, Field(ge=0)] = 1.5
     sampling_steps: Count = 50
 
+    @model_validator(mode="after")
+    def _average_counts_steps(self) -> "DiffusionPlan":
+        if self.local_steps is None:
+            raise ValueError("local_steps, not local_epochs: the moving average counts steps")
+        return self
+
 
 class StagePlans(StrictModel):
     """The three stages, in the order in which they run."""
@@ -188,7 +194,7 @@ def load_plan(path: Path, sweep: str = "") -> Plan:
     content = load_yaml(path)
     for item in sweep.split():
         _replace(content, item)
-    return parse(Plan, content, str(path))
+    return parse(Plan, content, f"{path} with --sweep" if sweep else str(path))
 
 
 def _replace(content: dict[str, Any], item: str) -> None:
@@ -197,7 +203,8 @@ def _replace(content: dict[str, Any], item: str) -> None:
     *parents, last = keys.split(".")
     place: Any = content
     for key in parents:
-        place = place.get(key) if isinstance(place, dict) else None
+        # A group that the file leaves out has defaults; a wrong name is found with all mistakes.
+        place = place.setdefault(key, {}) if isinstance(place, dict) else None
     if not sign or not isinstance(place, dict):
         raise ConfigError("a sweep cannot be applied to the plan",
                           expected="key.path=value, with keys that the plan has", found=item,
@@ -209,4 +216,8 @@ def _scalar(text: str) -> Any:
     try:
         return float(text) if any(c in text for c in ".eE") else int(text)
     except ValueError:
+        pass
+    try:
         return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

@@ -52,7 +52,7 @@ class Task(StrictModel):
     """
 
     protocol: int = PROTOCOL_VERSION
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
     plan: str
     plan_digest: Digest
     stage: StageName

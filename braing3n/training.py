@@ -1,7 +1,6 @@
 """One round of one stage at one site: batches, AdamW on a global clock, and a report."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -29,13 +28,11 @@ class Trained:
         update: Local weights minus the global weights that the round started from.
         train_loss: Mean loss of the local steps.
         losses: The loss along the round, thinned to at most `MAX_LOSSES` means.
-        seconds: Wall time of the steps.
     """
 
     update: dict[str, Tensor]
     train_loss: float
     losses: tuple[float, ...]
-    seconds: float
 
 
 def seed_for(*parts: str | int) -> int:
@@ -112,9 +109,8 @@ def train_round(
     generator = torch.Generator().manual_seed(seed)
     steps = plan.steps(len(examples))
     losses: list[float] = []
-    began = time.perf_counter()
     for step, batch in enumerate(batches(examples, plan.batch_size, steps, generator)):
-        rate = learning_rate(plan.optimizer, plan.rounds, round_index + (step + 1) / steps)
+        rate = learning_rate(plan.optimizer, plan.rounds, round_index + (step + 0.5) / steps)
         losses.append(_step(objective, optimizer, plan.optimizer, start, batch, generator, rate))
         if on_step:
             on_step(step + 1, steps, losses[-1])
@@ -124,7 +120,6 @@ def train_round(
         update={name: local[name].cpu() - start[name].cpu() for name in local},
         train_loss=sum(losses) / len(losses),
         losses=thin(losses, MAX_LOSSES),
-        seconds=time.perf_counter() - began,
     )
 
 
@@ -210,6 +205,8 @@ def load_moments(
         return
     state = load_weights(earlier[-1])
     for name, parameter in network.named_parameters():
+        if f"step/{name}" not in state:
+            continue  # it had no gradient so far
         optimizer.state[parameter] = {
             key: state[f"{key}/{name}"].to(parameter.device)
             for key in ("step", "exp_avg", "exp_avg_sq")

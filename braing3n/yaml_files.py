@@ -29,6 +29,9 @@ class _Loader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float):
+                raise yaml.MarkedYAMLError(problem="a key is not a word or a number",
+                                           problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key `{key}` is given twice",
                                            problem_mark=key_node.start_mark)
@@ -83,8 +86,13 @@ def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
         ConfigError: With one line for every mistake: its path, what was expected and found.
     """
     try:
-        # Python's own types are strict; a tuple in a model is a list in YAML.
-        return model.model_validate_json(_as_json(content))
+        text = json.dumps(content, default=str)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source} cannot be read", expected="plain settings",
+                          found="a setting that contains itself", fix="write it out") from error
+    try:
+        # As JSON, because a tuple in a strict model is a list in YAML. NaN stays, and is refused.
+        return model.model_validate_json(text)
     except ValidationError as error:
         lines = [_describe(model, detail) for detail in error.errors()]
         raise ConfigError(
@@ -93,11 +101,6 @@ def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
             found=_listed([found for _, found in lines]),
             fix="mend these keys and run the command again",
         ) from error
-
-
-def _as_json(content: dict[str, Any]) -> str:
-    """Write values for pydantic's JSON mode; NaN and infinity stay, and are refused there."""
-    return json.dumps(content, default=str)
 
 
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:

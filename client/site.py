@@ -2,8 +2,9 @@
 
 import json
 import os
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,21 @@ class Site:
         """Say what the site is doing, in a file that its own people and tools may read."""
         text = json.dumps({**what, "time": time.time()})
         write_text(self.config.state_dir / "progress.json", text, is_durable=False)
+
+    def forget_moments(self, task: Task) -> None:
+        """Remove AdamW's moments of a stage that is over; they are as large as two models."""
+        shutil.rmtree(self.moments(task), ignore_errors=True)
+
+    def log_data(self, remarks: Sequence[str]) -> None:
+        """Log what was left out or not understood in the data, once as long as it stays the same."""
+        text = "".join(f"{remark}\n" for remark in remarks)
+        path = self.config.state_dir / "data_remarks.txt"
+        if text == (path.read_text(encoding="utf-8") if path.exists() else ""):
+            return
+        write_text(path, text)
+        path.chmod(0o600)
+        for remark in remarks:
+            self.log(remark)
 
     def log(self, text: str) -> None:
         """Append to the site's own log, which nobody else may read and which is never sent."""

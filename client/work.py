@@ -35,8 +35,8 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
     torch.set_num_threads(site.config.threads)
     data = _open_data(site, plan, task)
     objective = open_objective(plan, task.stage, data, frozen, site.device)
-    start = _global_weights(vector, objective, task)
-    metrics = _held_out_metrics(site, plan, task, data, objective, start)
+    start = _load_global_weights(vector, objective, task)
+    metrics = _held_out_metrics(site, plan, data, objective)
     trained = train_round(
         objective, plan.stage(task.stage), start, examples=data.train,
         round_index=task.round_index, moments=site.moments(task),
@@ -61,8 +61,9 @@ def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:
     torch.set_num_threads(site.config.threads)
     data = _open_data(site, plan, task)
     objective = open_objective(plan, task.stage, data, frozen, site.device)
-    start = _global_weights(vector, objective, task)
-    metrics = _held_out_metrics(site, plan, task, data, objective, start)
+    _load_global_weights(vector, objective, task)
+    metrics = _held_out_metrics(site, plan, data, objective)
+    site.forget_moments(task)
     _keep_pictures(site, plan, data, objective)
     return _report(site, task, began, metrics=metrics, num_skipped=len(data.skipped))
 
@@ -117,31 +118,29 @@ def _open_data(site: Site, plan: Plan, task: Task) -> SiteData:
                            done=done, total=total)
 
     data = open_site_data(site.config, PRESETS[plan.preset], show)
-    if data.skipped and task.stage == "pretrain" and task.round_index == 0:
-        for skipped in data.skipped:
-            site.log(f"left out {skipped.path}: {skipped.reason}")
+    site.log_data([*(f"left out {scan.path}: {scan.reason}" for scan in data.skipped), *data.notes])
     return data
 
 
-def _global_weights(vector: Vector | None, objective: Objective, task: Task) -> State:
-    """Return the weights that came with the task, for the network that they must fit."""
+def _load_global_weights(vector: Vector | None, objective: Objective, task: Task) -> State:
+    """Give the network the weights that came with the task, and return them."""
     like = objective.network.state_dict()
     if vector is None or task.layout != layout_digest(like):
         raise ProtocolError("the task's weights are for another network",
                             expected=layout_digest(like), found=str(task.layout),
                             fix="run the same preset and software version on both sides")
-    return unpack(vector, like)
+    weights = unpack(vector, like)
+    objective.network.load_state_dict(weights)
+    return weights
 
 
 def _held_out_metrics(
-    site: Site, plan: Plan, task: Task, data: SiteData, objective: Objective, weights: State
+    site: Site, plan: Plan, data: SiteData, objective: Objective
 ) -> dict[str, float]:
-    """Return the metrics of `weights`; the same masks and noise every time, to be comparable."""
+    """Return the network's metrics; the same masks and noise every time, to be comparable."""
     if not data.held_out:
         return {}
-    objective.network.load_state_dict(weights)
     generator = torch.Generator().manual_seed(seed_for(plan.seed, site.config.name, "held out"))
-    del task
     return objective.evaluate(data.held_out[:MAX_HELD_OUT], generator)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from braing3n.errors import BrainG3NError, ConfigError
+from braing3n.errors import BrainG3NError, ConfigError, RunFailedError
 from braing3n.networks import moments_like
 from braing3n.plan import Plan, load_plan
 from braing3n.protocol import Part, Task
@@ -50,7 +50,15 @@ def federate(grid: Grid, run: RunFolder, expected: int) -> None:
     roster = greet(grid, expected, CONNECT_TIMEOUT_S)
     run.sites = tuple(member.name for member in roster.members)
     run.strangers = roster.strangers
+    run.num_expected = expected
     run.write()
+    if len(run.sites) < run.plan.min_sites:
+        refused = ", ".join(f"{name}: {why}" for name, why in sorted(roster.strangers.items()))
+        raise RunFailedError(
+            "too few sites joined", expected=f"at least {run.plan.min_sites} (min_sites in the plan)",
+            found=f"{len(run.sites)} of {expected} ({refused or 'no other node connected'})",
+            fix="start the other sites' clients, with the same software version",
+        )
     strategy = Strategy(grid, roster.members, run.plan.min_sites, run.plan.round_timeout_s)
     federation = Federation(strategy, run)
     for stage in STAGES:
@@ -88,16 +96,18 @@ class Federation:
         optimizer = ServerOptimizer(stage_plan.server)
         average = AveragedWeights(decay_per_round(plan)) if stage.is_averaged else None
         for index in range(record.rounds):
+            task = self._task(stage, index, like)
             outcome = self.strategy.run_round(
-                f"train.{stage.name}", self._task(stage, index, like), weights, like, self.frozen
+                f"train.{stage.name}", task, weights, like, self.frozen
             )
+            record.add(index + 1, "training", outcome)
+            self.strategy.check_enough(task, outcome)
             if outcome.mean is not None:
                 weights = optimizer.step(weights, outcome.mean)
             slots = dict(optimizer.slots)
             if average is not None:
                 average.add(weights)
                 slots["average"] = average.mean()
-            record.add(index + 1, "training", outcome)
             self.run.write_metrics(stage.name, index + 1, outcome)
             self.run.write_round(stage.name, index + 1, outcome, unpack(weights, like), slots)
             self.run.write()
@@ -118,6 +128,7 @@ class Federation:
         task = self._task(stage, record.rounds, like)
         outcome = self.strategy.run_round("evaluate", task, weights, None, self.frozen)
         record.add(None, "evaluation", outcome)
+        self.strategy.check_enough(task, outcome)
         record.metrics = mean_metrics(outcome)
         self.run.write_metrics(stage.name, record.rounds + 1, outcome)
 
@@ -141,6 +152,7 @@ class Federation:
         task = task.model_copy(update={"frozen": {p: self.frozen[p].digest for p in needed}})
         outcome = self.strategy.run_round("query.moments", task, None, like, self.frozen)
         record.add(None, "statistics", outcome)
+        self.strategy.check_enough(task, outcome)
         if outcome.mean is not None:
             state = statistics_from(unpack(outcome.mean, like))
             self._freeze("statistics", state, stage, record)
@@ -149,7 +161,7 @@ class Federation:
 def decay_per_round(plan: Plan) -> float:
     """Return the moving average's decay over one round of the diffusion stage."""
     stage = plan.stages.diffusion
-    return float(stage.ema_decay ** (stage.local_steps or 1))
+    return float(stage.ema_decay ** stage.steps(num_volumes=0))
 
 
 def mean_metrics(outcome: Round) -> dict[str, float]:

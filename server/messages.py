@@ -27,37 +27,52 @@ def size_of(content: RecordDict) -> int:
     return arrays + texts
 
 
-def exchange(grid: Grid, messages: Sequence[Message], timeout_s: float) -> Iterator[Message]:
+def exchange(
+    grid: Grid, messages: Sequence[Message], timeout_s: float
+) -> Iterator[tuple[int, Message]]:
     """Send messages and give each reply as it arrives, holding no other.
 
     Flower's `send_and_receive` keeps every reply until the last is in, which at n sites takes the
     memory of n models.
+
+    Yields:
+        The node that was asked, and the reply. Flower itself answers for a node that is gone, so
+        the sender of a reply does not tell who was asked.
     """
-    pending = list(grid.push_messages(messages))
+    pending: dict[str, int] = {}
+    for message in messages:
+        pending.update(dict.fromkeys(grid.push_messages([message]), message.metadata.dst_node_id))
     deadline = time.monotonic() + timeout_s
     while pending and time.monotonic() < deadline:
-        arrived = []
-        for message_id in pending:
+        arrived = False
+        for message_id, node in list(pending.items()):
             for reply in grid.pull_messages([message_id]):
-                arrived.append(message_id)
-                yield reply
+                arrived = True
+                pending.pop(message_id, None)
+                yield node, reply
                 _release(reply)
         if not arrived:
             time.sleep(POLL_S)
-        pending = [message_id for message_id in pending if message_id not in arrived]
 
 
 def _release(reply: Message) -> None:
-    """Let go of a reply's arrays now: Flower's records are in reference cycles, which Python's
-    collector finds late, and until then each holds the memory of a model.
+    """Let go of a reply's arrays now.
+
+    Flower's records are in reference cycles, which Python's collector finds late; until then each
+    would hold the memory of a model.
     """
     if reply.has_content():
         for arrays in reply.content.array_records.values():
             arrays.clear()
 
 
-def refusal_of(reply: Message) -> str:
-    """Return a site's word for its failure; any other text than our fixed words is dropped."""
+def refusal_of(node: int, reply: Message) -> str:
+    """Return the word for a failure: the site's own, or `unreachable` where Flower answers for it.
+
+    Any other text than our fixed words is dropped.
+    """
+    if reply.metadata.src_node_id != node:
+        return "unreachable"
     reason = reply.error.reason or ""
     return reason if reason in REFUSALS else "internal"
 

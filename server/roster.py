@@ -44,7 +44,7 @@ def greet(grid: Grid, expected: int, timeout_s: float) -> Roster:
     """Wait for `expected` nodes, ask each who it is, and tell members from strangers.
 
     A stranger speaks another protocol version, runs other code, or shares its name with another
-    node. None of its updates would be worth merging, so it is not asked again.
+    node of our code. None of its updates would be worth merging, so it is not asked again.
 
     Args:
         grid: The transport.
@@ -54,19 +54,17 @@ def greet(grid: Grid, expected: int, timeout_s: float) -> Roster:
     nodes = _wait_for_nodes(grid, expected, timeout_s)
     messages = [Message(RecordDict(), node, "query.hello") for node in nodes]
     hellos: dict[int, Hello] = {}
-    strangers: dict[str, str] = {}
-    for reply in exchange(grid, messages, timeout_s):
-        node = reply.metadata.src_node_id
+    silent = dict.fromkeys(nodes, "late")
+    for node, reply in exchange(grid, messages, timeout_s):
         if reply.has_error():
-            strangers[f"node {node}"] = refusal_of(reply)
+            silent[node] = refusal_of(node, reply)
             continue
         try:
             hellos[node] = Hello.model_validate_json(read_text(reply))
+            del silent[node]
         except (ValidationError, KeyError):
-            strangers[f"node {node}"] = "protocol"
-    for node in set(nodes) - {*hellos, *(int(name.split()[1]) for name in strangers)}:
-        strangers[f"node {node}"] = "late"
-    return _sort_out(hellos, strangers)
+            silent[node] = "protocol"
+    return _sort_out(hellos, {f"node {node}": why for node, why in silent.items()})
 
 
 def _wait_for_nodes(grid: Grid, expected: int, timeout_s: float) -> list[int]:
@@ -79,13 +77,15 @@ def _wait_for_nodes(grid: Grid, expected: int, timeout_s: float) -> list[int]:
 def _sort_out(hellos: dict[int, Hello], strangers: dict[str, str]) -> Roster:
     """Return the roster; `strangers` holds what is known of others already."""
     digest = expected_code_digest()
-    names = [hello.site for hello in hellos.values()]
+    ours = {node: hello.site for node, hello in hellos.items()
+            if hello.protocol == PROTOCOL_VERSION and hello.code_digest == digest}
+    names = list(ours.values())
     members = []
     for node, hello in hellos.items():
-        if hello.protocol != PROTOCOL_VERSION or hello.code_digest != digest:
-            strangers[hello.site] = "stranger"
+        if node not in ours:
+            strangers[f"{hello.site} (node {node})"] = "stranger"
         elif names.count(hello.site) > 1:
-            strangers[hello.site] = "name_taken"
+            strangers[f"{hello.site} (node {node})"] = "name_taken"
         else:
             members.append(Member(hello.site, node))
     return Roster(tuple(sorted(members, key=lambda member: member.name)), strangers)

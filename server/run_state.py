@@ -38,6 +38,7 @@ class StageRecord:
     peak_memory_mb: float = 0.0
     site_peak_memory_mb: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    num_skipped: dict[str, int] = field(default_factory=dict)
 
     def add(self, number: int | None, what: str, outcome: Round) -> None:
         """Take an exchange into the record: a training round, counted from 1, or another."""
@@ -58,6 +59,8 @@ class StageRecord:
         self.peak_memory_mb = peak_memory_mb()
         peaks = [reply.peak_memory_mb for reply in outcome.replies.values()]
         self.site_peak_memory_mb = max([self.site_peak_memory_mb, *peaks])
+        self.num_skipped.update({site: reply.num_skipped for site, reply in outcome.replies.items()
+                                 if reply.num_skipped})
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as it stands in run.json.
@@ -72,6 +75,7 @@ class StageRecord:
             "bytes_down": self.bytes_down, "bytes_up": self.bytes_up,
             "bytes_frozen": self.bytes_frozen, "peak_memory_mb": round(self.peak_memory_mb, 1),
             "site_peak_memory_mb": round(self.site_peak_memory_mb, 1), "metrics": self.metrics,
+            "scans_left_out": self.num_skipped,
             "participation": self.participation, "other_exchanges": self.other_exchanges,
         }
 
@@ -95,6 +99,7 @@ class RunFolder:
         self.status = "running"
         self.sites: tuple[str, ...] = ()
         self.strangers: dict[str, str] = {}
+        self.num_expected = 0
         self.records: list[StageRecord] = []
         self.models: dict[Part, dict[str, str]] = {}
         self._started = _now()
@@ -166,7 +171,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Say how the run ended: never plainly `completed` where a site or a round was lost."""
-        self.status = describe_outcome(self.records, self.sites, self.strangers)
+        self.status = describe_outcome(self.records, self.sites, self.strangers, self.num_expected)
         self.write()
 
     def fail(self, reason: str) -> None:
@@ -176,10 +181,11 @@ class RunFolder:
 
 
 def describe_outcome(
-    records: list[StageRecord], sites: tuple[str, ...], strangers: Mapping[str, str]
+    records: list[StageRecord], sites: tuple[str, ...], strangers: Mapping[str, str],
+    num_expected: int = 0,
 ) -> str:
     """Return `completed`, or what was lost: `completed with 3 of 4 sites in decoder rounds 2, 5`."""
-    total = len(sites) + len(strangers)
+    total = max(len(sites) + len(strangers), num_expected)
     lost = []
     for record in records:
         by_count: dict[int, list[str]] = {}
@@ -192,9 +198,13 @@ def describe_outcome(
         lost += [f"with {len(entry['answered'])} of {total} sites in {record.name} {entry['what']}"
                  for entry in record.other_exchanges
                  if len(entry["answered"]) < len(entry["asked"])]
-    if strangers:
+    if len(sites) < total:
         names = ", ".join(f"{name}: {why}" for name, why in sorted(strangers.items()))
-        lost.insert(0, f"with {len(sites)} of {total} sites admitted ({names})")
+        lost.insert(0, f"with {len(sites)} of {total} sites admitted ({names or 'others not seen'})")
+    skipped = {site: count for record in records for site, count in record.num_skipped.items()}
+    if skipped:
+        lost.append("without unreadable scans (" + ", ".join(
+            f"{site}: {count}" for site, count in sorted(skipped.items())) + ")")
     return "completed" if not lost else "completed " + "; ".join(lost)
 
 

@@ -1,7 +1,7 @@
 """One round: who is asked, how replies are merged as they arrive, and what counts as enough."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flwr.app import Message
@@ -53,11 +53,6 @@ class Round:
         """Names of the sites whose replies are in the result."""
         return tuple(sorted(self.replies))
 
-    @property
-    def weight(self) -> int:
-        """Sum of the weights of the sites that answered."""
-        return sum(reply.weight for reply in self.replies.values())
-
 
 @dataclass(frozen=True)
 class Strategy:
@@ -68,14 +63,12 @@ class Strategy:
         members: The sites.
         min_sites: Fewer usable replies fail the run.
         timeout_s: Seconds that a round waits for its slowest site.
-        on_reply: Called with each site's name as its reply is taken.
     """
 
     grid: Grid
     members: Sequence[Member]
     min_sites: int
     timeout_s: float
-    on_reply: Callable[[str], None] = lambda _: None
 
     def run_round(
         self, kind: str, task: Task, weights: Vector | None, result_like: State | None,
@@ -92,8 +85,8 @@ class Strategy:
             result_like: Names and shapes of the arrays that sites send back; None for no array.
             frozen: Parts that a site may ask for.
 
-        Raises:
-            RunFailedError: Fewer than `min_sites` usable replies.
+        Returns:
+            The outcome, however few answered; see `check_enough`.
         """
         began = time.monotonic()
         outcome = Round(asked=tuple(member.name for member in self.members))
@@ -112,8 +105,7 @@ class Strategy:
             if name not in outcome.replies:
                 outcome.refused.setdefault(name, "late")
         outcome.seconds = time.monotonic() - began
-        self._check_enough(task, outcome)
-        if merging is not None:
+        if merging is not None and merging.mean.weight:
             outcome.mean = merging.mean.mean()
         return outcome
 
@@ -127,10 +119,10 @@ class Strategy:
         messages = [Message(content, node, kind, ttl=self.timeout_s) for node in names]
         outcome.bytes_down += len(messages) * size_of(content)
         lacking: dict[str, tuple[Part, ...]] = {}
-        for message in exchange(self.grid, messages, self.timeout_s):
-            name = names[message.metadata.src_node_id]
+        for node, message in exchange(self.grid, messages, self.timeout_s):
+            name = names[node]
             if message.has_error():
-                outcome.refused[name] = refusal_of(message)
+                outcome.refused[name] = refusal_of(node, message)
                 continue
             outcome.bytes_up += size_of(message.content)
             try:
@@ -141,7 +133,6 @@ class Strategy:
                 if merging is not None:
                     merging.take(message, reply)
                 outcome.replies[name] = reply
-                self.on_reply(name)
             except BrainG3NError as error:
                 outcome.refused[name] = error.code
         return lacking
@@ -188,16 +179,19 @@ class Strategy:
         names = {member.node_id: member.name for member in members}
         messages = [Message(content, node, "query.install", ttl=self.timeout_s) for node in names]
         late = set(names.values())
-        for message in exchange(self.grid, messages, self.timeout_s):
-            name = names[message.metadata.src_node_id]
-            late.discard(name)
+        for node, message in exchange(self.grid, messages, self.timeout_s):
+            late.discard(names[node])
             if message.has_error():
-                refused[name] = refusal_of(message)
+                refused[names[node]] = refusal_of(node, message)
         refused.update(dict.fromkeys(late, "late"))
         return len(messages) * size_of(content)
 
-    def _check_enough(self, task: Task, outcome: Round) -> None:
-        """Raise RunFailedError unless enough sites answered."""
+    def check_enough(self, task: Task, outcome: Round) -> None:
+        """Check that enough sites answered, once the outcome is on record.
+
+        Raises:
+            RunFailedError: Fewer than `min_sites` usable replies.
+        """
         if len(outcome.replies) >= self.min_sites:
             return
         refused = ", ".join(f"{name}: {why}" for name, why in sorted(outcome.refused.items()))

@@ -17,7 +17,7 @@ from braing3n.plan import Plan, load_plan
 from simulation.counting import counting
 from simulation.flower import run_on_flower
 from simulation.progress import RunProgress
-from simulation.sites import find_site_folders, write_site_files
+from simulation.sites import check_trainable, find_site_folders, write_site_files
 
 PLANS = Path(__file__).parent / "plans"
 AGES = (25.0, 40.0, 55.0, 70.0, 85.0)
@@ -46,6 +46,7 @@ def simulate(plan_path: Path, cohort: Path | None, out: Path, sweep: str, consol
         raise ConfigError("the cohort has too few sites", expected=f"{plan.min_sites} (min_sites)",
                           found=f"{len(folders)}: {', '.join(folders)}",
                           fix="add sites, or lower min_sites in the plan")
+    check_trainable(folders)
     take_folder(out)
     if cohort is None:
         folders = find_site_folders(make_phantom(out / "phantom", plan, console))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from braing3n.config import DataConfig
+from braing3n.data.cohort import is_held_out, open_cohort
 from braing3n.errors import CohortError
 from braing3n.files import write_text
 
@@ -21,13 +23,20 @@ def find_site_folders(cohort: Path) -> dict[str, Path]:
     fix = "give --cohort a folder that holds one BIDS folder for each site"
     expected = "a folder with one BIDS folder a site, two or more"
     if not cohort.is_dir():
-        raise CohortError(f"{cohort} is not there", expected=expected,
-                          found="a file" if cohort.exists() else "nothing", fix=fix)
+        raise CohortError(f"{cohort} is no folder", expected=expected,
+                          found="a file" if cohort.exists() else "nothing there", fix=fix)
     if _is_dataset(cohort):
         raise CohortError(f"{cohort} is a single dataset", expected=expected,
                           found="one BIDS dataset", fix=fix)
-    folders = {site_name(path.name): path for path in sorted(cohort.iterdir())
-               if path.is_dir() and not path.name.startswith(".") and _is_dataset(path)}
+    folders: dict[str, Path] = {}
+    for path in sorted(cohort.iterdir()):
+        if not path.is_dir() or path.name.startswith(".") or not _is_dataset(path):
+            continue
+        taken = folders.setdefault(site_name(path.name), path)
+        if taken != path:
+            raise CohortError(f"two folders of {cohort} have the same site name",
+                              expected="names that differ in letters a-z and digits",
+                              found=f"{taken.name} and {path.name}", fix="rename one of them")
     if not folders:
         inside = sorted(path.name for path in cohort.iterdir())[:5]
         raise CohortError(f"{cohort} holds no BIDS dataset", expected=expected,
@@ -39,6 +48,21 @@ def site_name(folder: str) -> str:
     """Return a folder's name as a site name: lower-case letters, digits and dashes."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
     return name[:40].strip("-") or "site"
+
+
+def check_trainable(folders: dict[str, Path]) -> None:
+    """Check that every site has a subject to train on, before hours are spent on the others.
+
+    Raises:
+        CohortError: A site has no scans, or all of its subjects are held out.
+    """
+    for name, folder in folders.items():
+        data = DataConfig(folder=folder)
+        subjects = {volume.subject for volume in open_cohort(data).volumes}
+        if all(is_held_out(subject, data.held_out) for subject in subjects):
+            raise CohortError(f"{name} has no subject to train on",
+                              expected=f"more subjects than the {data.held_out:.0%} held out by id",
+                              found=f"{len(subjects)}, all held out", fix="add subjects to that site")
 
 
 def write_site_files(folders: dict[str, Path], out: Path) -> Path:

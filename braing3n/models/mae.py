@@ -172,7 +172,7 @@ class MaskedAutoencoder(nn.Module):
         keep, hide = choose_visible(noise, self.ratio)                     # (B, K), (B, N - K)
         visible = take(patches, keep)                                      # (B, K, P³)
         prediction = self._predict(visible, keep, hide)                    # (B, N, P³)
-        seen, guessed = prediction.split([keep.shape[1], hide.shape[1]], dim=1)
+        seen, guessed = torch.split(prediction, [keep.shape[1], hide.shape[1]], dim=1)
         loss = self._score(guessed, take(patches, hide))                   # (B,)
         if self.visible_weight:
             loss = loss + self.visible_weight * self._score(seen, visible)

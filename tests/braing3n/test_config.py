@@ -24,7 +24,8 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [
     {"name": "Site A"}, {"name": "../x"}, {"threads": 0}, {"device": "tpu"}, {"epsilon": 1},
     {"data": {}}, {"data": {"folder": "bids", "table": "t.csv"}}, {"data": {"folder": "absent"}},
-    {"data": {"folder": "bids", "held_out": 1.0}},
+    {"data": {"folder": "bids", "held_out": 1.0}}, {"data": {"table": "bids"}},
+    {"data": {"folder": "site.yaml"}}, {"state_dir": "site.yaml"}, {"state_dir": "bids"},
 ])
 def test_a_mistake_in_a_site_file_is_refused(tmp_path: Path, change: dict) -> None:
     with pytest.raises(ConfigError):

@@ -30,7 +30,17 @@ def test_a_sweep_replaces_values_at_any_depth() -> None:
     assert (plan.seed, plan.stages.pretrain.optimizer.learning_rate, plan.name) == (7, 1e-5, "other")
 
 
-@pytest.mark.parametrize("sweep", ["seed", "a.b=3", "stages.nothing.rounds=3", "ronds=3",
+def test_a_sweep_may_set_what_the_file_leaves_to_its_default() -> None:
+    plan = load_plan(DEMO, "stages.pretrain.server.name=fedadam")
+    assert plan.stages.pretrain.server.name == "fedadam"
+
+
+def test_the_moving_average_needs_steps() -> None:
+    with pytest.raises(ConfigError, match="the moving average counts steps"):
+        load_plan(DEMO, "stages.diffusion.local_steps=null stages.diffusion.local_epochs=1")
+
+
+@pytest.mark.parametrize("sweep", ["seed", "a.b=3", "name=[x", "stages.nothing.rounds=3", "ronds=3",
                                    "seed=1.5", "preset=huge", "epsilon=.nan"])
 def test_a_sweep_that_does_not_fit_is_refused(sweep: str) -> None:
     with pytest.raises(ConfigError):

@@ -36,7 +36,7 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     assert "`a` is given twice" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "- 1\n", "just words", "a: [1", "a: \x00"])
+@pytest.mark.parametrize("text", ["", "- 1\n", "just words", "a: [1", "a: \x00", "? [a, b]\n: 1\n"])
 def test_a_file_that_is_no_mapping_ends_in_a_config_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError):
         load_yaml(write(tmp_path, text))
@@ -62,6 +62,12 @@ def test_every_mistake_is_told_at_once_with_its_path() -> None:
 def test_a_number_that_is_not_finite_is_refused(value: float) -> None:
     with pytest.raises(ConfigError, match="1 mistake"):
         parse(Inner, {"rounds": 1, "rate": value}, "x.yaml")
+
+
+def test_a_setting_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    content = load_yaml(write(tmp_path, "name: &a [*a]\n"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        parse(Outer, content, "x.yaml")
 
 
 def test_text_is_not_taken_for_a_number_nor_a_number_for_text() -> None:

@@ -55,6 +55,12 @@ def test_a_stranger_and_a_lost_evaluation_are_named() -> None:
     )
 
 
+def test_sites_that_were_expected_and_never_seen_are_counted() -> None:
+    assert describe_outcome([record("abcd")], tuple("abcd"), {}, num_expected=6) == (
+        "completed with 4 of 6 sites admitted (others not seen)"
+    )
+
+
 def test_the_record_sums_bytes_and_counts_sites_that_were_always_there() -> None:
     content = record("abcd", "abc", "bcd").as_json()
     assert (content["bytes_down"], content["bytes_up"], content["seconds"]) == (30, 60, 4.5)

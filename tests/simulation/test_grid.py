@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import ArrayRecord, Context, Message
+from flwr.app import ArrayRecord, Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from braing3n.errors import RunFailedError
@@ -123,7 +123,52 @@ def test_a_site_that_never_answers_is_left_out_and_the_status_says_so(run: Run) 
 def test_too_few_sites_fail_the_run_and_the_record_says_why(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match="pretrain round 1 has too few usable replies"):
         run(sweep="round_timeout_s=1", is_lost=second_site_after_hello)
-    assert "too few usable replies" in read(tmp_path / "out")["status"]
+    record = read(tmp_path / "out")
+    assert "too few usable replies" in record["status"]
+    entry = record["stages"][0]["participation"][0]
+    assert (entry["answered"], entry["refused"]) == (["site-a"], {"site-b": "late"})
+
+
+def test_sites_that_never_connect_fail_the_run_before_anything_is_trained(
+    run: Run, tmp_path: Path
+) -> None:
+    def lose_hello(message: Message) -> bool:
+        return message.metadata.message_type == "query.hello"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("server.app.CONNECT_TIMEOUT_S", 0.5)
+        with pytest.raises(RunFailedError, match="too few sites joined"):
+            run(is_lost=lose_hello)
+    assert read(tmp_path / "out")["stages"] == []
+
+
+def test_an_answer_that_flower_gives_for_a_node_that_is_gone_does_not_stop_the_round(
+    run: Run,
+) -> None:
+    def gone(message: Message, reply: Message) -> None:
+        if message.metadata.message_type == "train.pretrain" and message.metadata.dst_node_id % 2 == 0:
+            reply.metadata.__dict__["_src_node_id"] = 1
+            reply.__dict__.update(_content=None, _error=Error(5, "node is unavailable"))
+
+    out = run(sweep="min_sites=1", apps=(server_app, wrap(client_app, after=gone)))
+    rounds = read(out)["stages"][0]["participation"]
+    assert [entry["refused"] for entry in rounds] == [{"site-b": "unreachable"}] * 2
+
+
+def test_a_scan_that_cannot_be_read_is_left_out_and_the_run_says_so(
+    tmp_path: Path, phantom_cohort: Path, short_plan: str
+) -> None:
+    cohort = tmp_path / "cohort"
+    shutil.copytree(phantom_cohort, cohort)
+    scan = sorted((cohort / "site-a").rglob("*_T1w.nii.gz"))[0]
+    scan.write_bytes(scan.read_bytes()[:2000])
+    out = tmp_path / "out"
+    sites = write_site_files(find_site_folders(cohort), out)
+    run_locally(PLANS / "demo.yaml", sites, out, sweep=short_plan)
+    assert read(out)["status"] == "completed without unreadable scans (site-a: 1)"
+    log = (out / "sites" / "site-a" / "site.log").read_text()
+    assert log.count(scan.name) == 1  # once, not for every message
+    assert scan.name not in (out / "run.json").read_text()
 
 
 def test_a_site_that_lost_the_encoder_asks_for_it_and_goes_on(run: Run, finished: Path) -> None:
@@ -146,8 +191,8 @@ def forget(message: Message, out: Path, site: str) -> None:
 def test_a_client_with_other_code_is_a_stranger(run: Run) -> None:
     out = run(sweep="min_sites=1", apps=(server_app, wrap(client_app, after=tamper_with_hello)))
     record = read(out)
-    assert record["strangers"] == {"site-b": "stranger"}
-    assert record["status"].startswith("completed with 1 of 2 sites admitted (site-b: stranger)")
+    assert list(record["strangers"].values()) == ["stranger"]
+    assert record["status"].startswith("completed with 1 of 2 sites admitted (site-b (node ")
 
 
 def tamper_with_hello(message: Message, reply: Message) -> None:
