@@ -1,6 +1,6 @@
 """What each stage computes at a site: its network, its loss on a batch, its held-out metrics."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from braing3n.data.site_data import Example, SiteData
+from braing3n.embeddings import cache_embeddings, chunks
 from braing3n.evaluation.reconstruction import mean_volume_psnr, psnr, ssim
 from braing3n.models.dit import check_conditions
 from braing3n.models.flow import flow_loss, sample_time
-from braing3n.models.mae import Encoder
 from braing3n.models.patches import unpatchify
 from braing3n.networks import Latents, build_autoencoder, build_decoder, build_dit, open_latents
 from braing3n.plan import Plan, StageName
 from braing3n.presets import PRESETS
 from braing3n.protocol import Part
-from braing3n.weights import State, digest_state
+from braing3n.weights import State
 
 Picture = npt.NDArray[np.float32]
 
@@ -63,22 +63,6 @@ def open_objective(
     if stage == "decoder":
         return DecoderObjective(plan, data, digest, device)
     return DiffusionObjective(plan, data, digest, open_latents(plan, frozen, device), device)
-
-
-def cache_embeddings(plan: Plan, data: SiteData, encoder: State, device: torch.device) -> str:
-    """Embed every volume that is not embedded yet, and return the encoder's digest."""
-    digest = digest_state(encoder)
-    network = Encoder(PRESETS[plan.preset]).to(device)
-    network.load_state_dict(encoder)
-    network.eval()
-
-    @torch.no_grad()
-    def encode(volumes: Tensor) -> Tensor:
-        tokens: Tensor = network(volumes.to(device))
-        return tokens.float().cpu()
-
-    data.cache_tokens(digest, encode, plan.stages.pretrain.batch_size)
-    return digest
 
 
 class PretrainObjective:
@@ -228,28 +212,6 @@ class DiffusionObjective:
         )
 
 
-def latent_moments(
-    plan: Plan, data: SiteData, frozen: Mapping[Part, State], device: torch.device
-) -> dict[str, Tensor]:
-    """Return the latents' mean and mean square at every place over a site's training volumes.
-
-    Weighted by the number of volumes, the means of these over sites are those of all volumes
-    together: no site's latents need leave it for the statistics of all.
-    """
-    digest = cache_embeddings(plan, data, frozen["encoder"], device)
-    decoder = build_decoder(plan)
-    decoder.load_state_dict(frozen["decoder"])
-    decoder.to(device).eval()
-    preset = PRESETS[plan.preset]
-    total = torch.zeros(2, preset.latent_channels, *preset.grid, dtype=torch.float64)
-    with torch.no_grad():
-        for batch in chunks(data.train, plan.stages.decoder.batch_size):
-            latent = decoder.project(data.tokens(batch, digest).to(device)).double().cpu()
-            total += torch.stack([latent, latent**2]).sum(dim=1)  # (2, C, gx, gy, gz)
-    mean, mean_square = (total / len(data.train)).float()
-    return {"mean": mean, "mean_square": mean_square}
-
-
 def augment(volume: Tensor, generator: torch.Generator) -> Tensor:
     """Flip left and right at random, and scale and shift brain intensities by up to ±0.1.
 
@@ -270,12 +232,6 @@ def mean_volume(data: SiteData) -> Tensor:
     chosen = data.train[::step]
     total = torch.stack([data.volumes([example])[0, 0] for example in chosen])
     return total.mean(dim=0)
-
-
-def chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
-    """Give `examples` in consecutive pieces of at most `size`."""
-    for start in range(0, len(examples), size):
-        yield examples[start : start + size]
 
 
 def _mean(parts: Sequence[Tensor]) -> float:

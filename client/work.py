@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from braing3n.data.site_data import SiteData, open_site_data
+from braing3n.embeddings import latent_moments
 from braing3n.errors import ProtocolError
 from braing3n.files import replacing
 from braing3n.networks import part_like
-from braing3n.objectives import MAX_HELD_OUT, Objective, latent_moments, open_objective
+from braing3n.objectives import MAX_HELD_OUT, Objective, open_objective
 from braing3n.plan import Plan
 from braing3n.presets import PRESETS
 from braing3n.protocol import Reply, Task

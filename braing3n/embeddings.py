@@ -1,0 +1,58 @@
+"""Embeddings of a site's volumes by the frozen encoder, and the moments of their latents."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from braing3n.data.site_data import Example, SiteData
+from braing3n.models.mae import Encoder
+from braing3n.networks import build_decoder
+from braing3n.plan import Plan
+from braing3n.presets import PRESETS
+from braing3n.protocol import Part
+from braing3n.weights import State, digest_state
+
+
+def cache_embeddings(plan: Plan, data: SiteData, encoder: State, device: torch.device) -> str:
+    """Embed every volume that is not embedded yet, and return the encoder's digest."""
+    digest = digest_state(encoder)
+    network = Encoder(PRESETS[plan.preset]).to(device)
+    network.load_state_dict(encoder)
+    network.eval()
+
+    @torch.no_grad()
+    def encode(volumes: Tensor) -> Tensor:
+        tokens: Tensor = network(volumes.to(device))
+        return tokens.float().cpu()
+
+    data.cache_tokens(digest, encode, plan.stages.pretrain.batch_size)
+    return digest
+
+
+def latent_moments(
+    plan: Plan, data: SiteData, frozen: Mapping[Part, State], device: torch.device
+) -> dict[str, Tensor]:
+    """Return the latents' mean and mean square at every place over a site's training volumes.
+
+    Weighted by the number of volumes, the means of these over sites are those of all volumes
+    together: no site's latents need leave it for the statistics of all.
+    """
+    digest = cache_embeddings(plan, data, frozen["encoder"], device)
+    decoder = build_decoder(plan)
+    decoder.load_state_dict(frozen["decoder"])
+    decoder.to(device).eval()
+    preset = PRESETS[plan.preset]
+    total = torch.zeros(2, preset.latent_channels, *preset.grid, dtype=torch.float64)
+    with torch.no_grad():
+        for batch in chunks(data.train, plan.stages.decoder.batch_size):
+            latent = decoder.project(data.tokens(batch, digest).to(device)).double().cpu()
+            total += torch.stack([latent, latent**2]).sum(dim=1)  # (2, C, gx, gy, gz)
+    mean, mean_square = (total / len(data.train)).float()
+    return {"mean": mean, "mean_square": mean_square}
+
+
+def chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
+    """Give `examples` in consecutive pieces of at most `size`."""
+    for start in range(0, len(examples), size):
+        yield examples[start : start + size]
