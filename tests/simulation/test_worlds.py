@@ -103,7 +103,7 @@ def test_a_plan_with_a_mistake_ends_with_a_message_and_exit_code_2(
 
 
 @pytest.mark.parametrize(("make", "said"), [
-    (lambda folder: folder / "nowhere", "is not there"),
+    (lambda folder: folder / "nowhere", "is no folder"),
     (lambda folder: folder, "holds no BIDS dataset"),
 ])
 def test_a_missing_or_empty_cohort_ends_with_a_message_and_exit_code_2(
