@@ -35,7 +35,7 @@ from simulation.sites import find_site_folders, write_site_files
 
 QUICK = ("stages.pretrain.rounds=1 stages.pretrain.local_steps=4 stages.decoder.rounds=1 "
          "stages.decoder.local_steps=3 stages.diffusion.rounds=1 stages.diffusion.local_steps=3 "
-         "stages.diffusion.sampling_steps=4")
+         "stages.diffusion.sampling_steps=2")
 
 
 def pool(folders: dict[str, Path], out: Path) -> dict[str, Path]:
@@ -88,16 +88,20 @@ def age_spearman(run: Path, plan: Plan, samples: int) -> float:
 
 def watch(jobs: dict[str, Future], out: Path) -> None:
     """Say every 15 seconds where each arm is, until all are done."""
-    began = time.monotonic()
+    began = told = time.monotonic()
     while not all(job.done() for job in jobs.values()):
-        time.sleep(15)
+        time.sleep(0.5)
+        if time.monotonic() - told < 15:
+            continue
+        told = time.monotonic()
         places = []
         for name, job in jobs.items():
             record = out / name / "run.json"
             stages = json.loads(record.read_text())["stages"] if record.exists() else []
             if stages and not job.done():
                 places.append(f"{name}: {stages[-1]['name']} round "
-                              f"{len(stages[-1]['participation']) + 1}/{stages[-1]['rounds']}")
+                              f"{min(len(stages[-1]['participation']) + 1, stages[-1]['rounds'])}/"
+                              f"{stages[-1]['rounds']}")
         print(f"[{time.monotonic() - began:.0f} s] {'; '.join(places)}", flush=True)
 
 
@@ -151,7 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary)
         figures = compare(out, options.plan, QUICK if options.quick else "",
-                          subjects=20 if options.quick else 64, samples=8 if options.quick else 40)
+                          subjects=16 if options.quick else 64, samples=4 if options.quick else 40)
     names = list(next(iter(figures.values())))
     print(f"{'':24}" + "".join(f"{arm:>12}" for arm in ("local", "federated", "pooled")))
     for name in names:
