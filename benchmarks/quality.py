@@ -52,12 +52,10 @@ def pool(folders: dict[str, Path], out: Path) -> dict[str, Path]:
     return {"pooled": pooled}
 
 
-def train_arm(plan: Path, folders: dict[str, Path], out: Path, sweep: str) -> float:
-    """Run the plan over some sites in this process, and return the seconds that it took."""
+def train_arm(plan: Path, folders: dict[str, Path], out: Path, sweep: str) -> None:
+    """Run the plan over some sites in this process."""
     torch.set_num_threads(1)
-    began = time.monotonic()
     run_locally(plan, write_site_files(folders, out), out, sweep=sweep)
-    return time.monotonic() - began
 
 
 def measure(run: Path, plan: Plan, data: SiteData) -> dict[str, float]:

@@ -8,9 +8,8 @@ from torch import Tensor
 from braing3n.data.site_data import Example, SiteData
 from braing3n.models.mae import Encoder
 from braing3n.networks import build_decoder
-from braing3n.plan import Plan
+from braing3n.plan import Part, Plan
 from braing3n.presets import PRESETS
-from braing3n.protocol import Part
 from braing3n.weights import State, digest_state
 
 

@@ -9,9 +9,8 @@ from braing3n.models.decoder import LatentDecoder
 from braing3n.models.dit import DiffusionTransformer
 from braing3n.models.latents import LatentStatistics
 from braing3n.models.mae import Encoder, MaskedAutoencoder
-from braing3n.plan import Plan, StageName
+from braing3n.plan import Part, Plan, StageName
 from braing3n.presets import PRESETS
-from braing3n.protocol import Part
 from braing3n.weights import State
 
 

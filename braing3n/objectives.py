@@ -1,12 +1,11 @@
 """What each stage computes at a site: its network, its loss on a batch, its held-out metrics."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from braing3n.data.site_data import Example, SiteData
 from braing3n.embeddings import cache_embeddings, chunks
@@ -15,9 +14,8 @@ from braing3n.models.dit import check_conditions
 from braing3n.models.flow import flow_loss, sample_time
 from braing3n.models.patches import unpatchify
 from braing3n.networks import Latents, build_autoencoder, build_decoder, build_dit, open_latents
-from braing3n.plan import Plan, StageName
+from braing3n.plan import Part, Plan, StageName
 from braing3n.presets import PRESETS
-from braing3n.protocol import Part
 from braing3n.weights import State
 
 Picture = npt.NDArray[np.float32]
@@ -27,32 +25,9 @@ MAX_FOR_MEAN = 128
 MAX_HELD_OUT = 64
 
 
-class Objective(Protocol):
-    """One stage's work on one site's data."""
-
-    device: torch.device
-
-    @property
-    def network(self) -> nn.Module:
-        """The network that the stage trains."""
-        ...
-
-    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
-        """Return (B,) losses, one an example; masks and noise come from `generator`."""
-        ...
-
-    def evaluate(self, examples: Sequence[Example], generator: torch.Generator) -> dict[str, float]:
-        """Return the means of the stage's metrics over `examples`."""
-        ...
-
-    def pictures(self, example: Example, generator: torch.Generator) -> dict[str, Picture]:
-        """Return (X, Y, Z) volumes to look at; they stay at the site."""
-        ...
-
-
 def open_objective(
     plan: Plan, stage: StageName, data: SiteData, frozen: Mapping[Part, State], device: torch.device
-) -> Objective:
+) -> "StageObjective":
     """Return the work of `stage` on `data`, with the frozen parts that it builds on in place.
 
     Embeddings of the frozen encoder are computed once and kept in the site's cache.
@@ -210,6 +185,9 @@ class DiffusionObjective:
             self.network, latent, noise.to(self.device), time.to(self.device),
             conditions.to(self.device), hidden.to(self.device),
         )
+
+
+StageObjective = PretrainObjective | DecoderObjective | DiffusionObjective
 
 
 def augment(volume: Tensor, generator: torch.Generator) -> Tensor:

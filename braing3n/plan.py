@@ -12,6 +12,8 @@ from braing3n.presets import PresetName
 from braing3n.yaml_files import StrictModel, load_yaml, parse
 
 StageName = Literal["pretrain", "decoder", "diffusion"]
+# What stages hand on, frozen.
+Part = Literal["encoder", "decoder", "statistics", "dit"]
 STAGE_NAMES: tuple[StageName, ...] = ("pretrain", "decoder", "diffusion")
 
 Positive = Annotated[float, Field(gt=0)]

@@ -12,12 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from braing3n.plan import StageName
+from braing3n.plan import Part, StageName
 from braing3n.yaml_files import StrictModel
 
 PROTOCOL_VERSION = 1
 
-Part = Literal["encoder", "decoder", "statistics", "dit"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 

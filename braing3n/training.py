@@ -7,17 +7,32 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import cos, pi
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from braing3n.data.site_data import Example
 from braing3n.errors import ProtocolError
-from braing3n.objectives import Objective
 from braing3n.plan import OptimizerPlan, StagePlan
 from braing3n.weights import State, load_weights, save_weights
 
 MAX_LOSSES = 64
+
+
+class Objective(Protocol):
+    """What a stage's objective must have to be trained; see `braing3n.objectives`."""
+
+    device: torch.device
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that the stage trains."""
+        ...
+
+    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
+        """Return (B,) losses, one an example; masks and noise come from `generator`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from flwr.app import Context
 from braing3n.config import SiteConfig, load_site_config
 from braing3n.errors import ConfigError, ProtocolError
 from braing3n.files import digest_bytes, write_text
-from braing3n.plan import Plan
-from braing3n.protocol import PROTOCOL_VERSION, Part, Task
+from braing3n.plan import Part, Plan
+from braing3n.protocol import PROTOCOL_VERSION, Task
 from braing3n.weights import State, check_digest, load_weights, save_weights
 from braing3n.yaml_files import parse
 
@@ -72,12 +72,11 @@ class Site:
 
     def log_data(self, remarks: Sequence[str]) -> None:
         """Log what was left out or not understood in the data, once as long as it stays the same."""
-        text = "".join(f"{remark}\n" for remark in remarks)
-        path = self.config.state_dir / "data_remarks.txt"
-        if text == (path.read_text(encoding="utf-8") if path.exists() else ""):
+        digest = digest_bytes("\n".join(remarks).encode())
+        path = self.config.state_dir / "data_remarks.sha256"
+        if path.exists() and path.read_text() == digest:
             return
-        write_text(path, text)
-        path.chmod(0o600)
+        write_text(path, digest)
         for remark in remarks:
             self.log(remark)
 

@@ -11,7 +11,7 @@ from braing3n.embeddings import latent_moments
 from braing3n.errors import ProtocolError
 from braing3n.files import replacing
 from braing3n.networks import part_like
-from braing3n.objectives import MAX_HELD_OUT, Objective, open_objective
+from braing3n.objectives import MAX_HELD_OUT, StageObjective, open_objective
 from braing3n.plan import Plan
 from braing3n.presets import PRESETS
 from braing3n.protocol import Reply, Task
@@ -123,7 +123,7 @@ def _open_data(site: Site, plan: Plan, task: Task) -> SiteData:
     return data
 
 
-def _load_global_weights(vector: Vector | None, objective: Objective, task: Task) -> State:
+def _load_global_weights(vector: Vector | None, objective: StageObjective, task: Task) -> State:
     """Give the network the weights that came with the task, and return them."""
     like = objective.network.state_dict()
     if vector is None or task.layout != layout_digest(like):
@@ -136,7 +136,7 @@ def _load_global_weights(vector: Vector | None, objective: Objective, task: Task
 
 
 def _held_out_metrics(
-    site: Site, plan: Plan, data: SiteData, objective: Objective
+    site: Site, plan: Plan, data: SiteData, objective: StageObjective
 ) -> dict[str, float]:
     """Return the network's metrics; the same masks and noise every time, to be comparable."""
     if not data.held_out:
@@ -145,7 +145,7 @@ def _held_out_metrics(
     return objective.evaluate(data.held_out[:MAX_HELD_OUT], generator)
 
 
-def _keep_pictures(site: Site, plan: Plan, data: SiteData, objective: Objective) -> None:
+def _keep_pictures(site: Site, plan: Plan, data: SiteData, objective: StageObjective) -> None:
     """Add this stage's pictures of one subject to the site's own file; they are never sent."""
     example = (data.held_out or data.train)[0]
     generator = torch.Generator().manual_seed(seed_for(plan.seed, site.config.name, "picture"))

@@ -8,8 +8,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from braing3n.errors import BrainG3NError, ConfigError, RunFailedError
 from braing3n.networks import moments_like
-from braing3n.plan import Plan, load_plan
-from braing3n.protocol import Part, Task
+from braing3n.plan import Part, Plan, load_plan
+from braing3n.protocol import Task
 from braing3n.weights import State, Vector, digest_state, layout_digest, pack, unpack
 from server.merge import AveragedWeights, ServerOptimizer
 from server.roster import greet

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -10,6 +11,14 @@ from braing3n.protocol import REFUSALS, Task
 from braing3n.weights import Vector, vector_from_npy
 
 POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Member:
+    """A site that takes part in this run."""
+
+    name: str
+    node_id: int
 
 
 def record(task: Task, weights: Vector | None) -> RecordDict:

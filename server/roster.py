@@ -10,15 +10,7 @@ from pydantic import ValidationError
 
 import braing3n
 from braing3n.protocol import PROTOCOL_VERSION, Hello, code_digest
-from server.messages import exchange, read_text, refusal_of
-
-
-@dataclass(frozen=True)
-class Member:
-    """A site that takes part in this run."""
-
-    name: str
-    node_id: int
+from server.messages import Member, exchange, read_text, refusal_of
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import yaml
 
 from braing3n.errors import OutputError
 from braing3n.files import digest_file, write_text
-from braing3n.plan import Plan, StageName
-from braing3n.protocol import Part, software_version
+from braing3n.plan import Part, Plan, StageName
+from braing3n.protocol import software_version
 from braing3n.weights import State, Vector, save_weights
 from server.strategy import Frozen, Round
 

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from braing3n.models.latents import LatentStatistics
 from braing3n.networks import build_network
-from braing3n.plan import Plan, StageName
-from braing3n.protocol import Part
+from braing3n.plan import Part, Plan, StageName
 from braing3n.weights import State
 
 

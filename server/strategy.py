@@ -9,11 +9,11 @@ from flwr.serverapp import Grid
 from pydantic import ValidationError
 
 from braing3n.errors import BrainG3NError, ProtocolError, RunFailedError
-from braing3n.protocol import Part, Reply, Task
+from braing3n.plan import Part
+from braing3n.protocol import Reply, Task
 from braing3n.weights import State, Vector, layout_digest, pack
 from server.merge import ExactMean
-from server.messages import exchange, read_text, read_vector, record, refusal_of, size_of
-from server.roster import Member
+from server.messages import Member, exchange, read_text, read_vector, record, refusal_of, size_of
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from braing3n.conditions import Conditions
 from braing3n.models.dit import DiffusionTransformer
 from braing3n.models.flow import sample
 from braing3n.networks import Latents, build_dit, open_latents
-from braing3n.plan import Plan
+from braing3n.plan import Part, Plan
 from braing3n.presets import PRESETS
-from braing3n.protocol import Part
 from braing3n.weights import State
 
 # Samples of one pass through the networks.
