@@ -103,10 +103,14 @@ def watch(jobs: dict[str, Future], out: Path) -> None:
         print(f"[{time.monotonic() - began:.0f} s] {'; '.join(places)}", flush=True)
 
 
-def compare(out: Path, plan_path: Path, sweep: str, subjects: int, samples: int) -> dict[str, dict]:
+def compare(
+    out: Path, plan_path: Path, sweep: str, sites: int, subjects: int, samples: int
+) -> dict[str, dict]:
     """Train all arms, two at a time, and return each one's figures, as means over the sites."""
     plan = load_plan(plan_path, sweep)
-    folders = find_site_folders(write_phantom(out / "phantom", subjects=subjects, seed=plan.seed))
+    folders = find_site_folders(
+        write_phantom(out / "phantom", sites=sites, subjects=subjects, seed=plan.seed)
+    )
     alone = f"{sweep} min_sites=1"
     times = " ".join(f"stages.{name}.local_steps={(plan.stage(name).local_steps or 1) * len(folders)}"
                      for name in ("pretrain", "decoder", "diffusion"))
@@ -116,14 +120,14 @@ def compare(out: Path, plan_path: Path, sweep: str, subjects: int, samples: int)
         **{f"local-{name}": ({name: folder}, alone) for name, folder in folders.items()},
     }
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as workers:
-        jobs = {name: workers.submit(train_arm, plan_path, sites, out / name, replacements)
-                for name, (sites, replacements) in arms.items()}
+        jobs = {name: workers.submit(train_arm, plan_path, places, out / name, replacements)
+                for name, (places, replacements) in arms.items()}
         watch(jobs, out)
         for job in jobs.values():
             job.result()
         ranks = {name: workers.submit(age_spearman, out / name, plan, samples) for name in arms}
-        sites = [load_site_config(path) for path in sorted((out / "federated/sites").glob("*.yaml"))]
-        opened = {site.name: open_site_data(site, PRESETS[plan.preset]) for site in sites}
+        configs = [load_site_config(p) for p in sorted((out / "federated/sites").glob("*.yaml"))]
+        opened = {site.name: open_site_data(site, PRESETS[plan.preset]) for site in configs}
         data = {name: site for name, site in opened.items() if site.held_out}
         figures = {
             "federated": mean([measure(out / "federated", plan, site) for site in data.values()]),
@@ -152,8 +156,9 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary)
-        figures = compare(out, options.plan, QUICK if options.quick else "",
-                          subjects=16 if options.quick else 64, samples=4 if options.quick else 40)
+        size = {"sites": 2, "subjects": 10, "samples": 4} if options.quick else {
+            "sites": 4, "subjects": 128, "samples": 40}
+        figures = compare(out, options.plan, QUICK if options.quick else "", **size)
     names = list(next(iter(figures.values())))
     print(f"{'':24}" + "".join(f"{arm:>12}" for arm in ("local", "federated", "pooled")))
     for name in names:

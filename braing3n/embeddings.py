@@ -1,42 +1,59 @@
 """Embeddings of a site's volumes by the frozen encoder, and the moments of their latents."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from braing3n.data.site_data import Example, SiteData
+from braing3n.data.examples import Example, Examples
+from braing3n.errors import CohortError
 from braing3n.models.mae import Encoder
 from braing3n.networks import build_decoder
 from braing3n.plan import Part, Plan
 from braing3n.presets import PRESETS
 from braing3n.weights import State, digest_state
 
+# The decoder, which the coordinator has, turns a mean over one subject into that subject's picture.
+MIN_SUBJECTS_FOR_MOMENTS = 3
 
-def cache_embeddings(plan: Plan, data: SiteData, encoder: State, device: torch.device) -> str:
+
+def cache_embeddings(plan: Plan, data: Examples, encoder: State, device: torch.device) -> str:
     """Embed every volume that is not embedded yet, and return the encoder's digest."""
     digest = digest_state(encoder)
-    network = Encoder(PRESETS[plan.preset]).to(device)
-    network.load_state_dict(encoder)
-    network.eval()
+
+    @cache  # a message that finds every volume embedded builds no network
+    def network() -> Encoder:
+        built = Encoder(PRESETS[plan.preset]).to(device)
+        built.load_state_dict(encoder)
+        return built.eval()
 
     @torch.no_grad()
     def encode(volumes: Tensor) -> Tensor:
-        tokens: Tensor = network(volumes.to(device))
-        return tokens.float().cpu()
+        tokens: Tensor = network()(volumes.to(device))
+        return tokens
 
     data.cache_tokens(digest, encode, plan.stages.pretrain.batch_size)
     return digest
 
 
 def latent_moments(
-    plan: Plan, data: SiteData, frozen: Mapping[Part, State], device: torch.device
+    plan: Plan, data: Examples, frozen: Mapping[Part, State], device: torch.device
 ) -> dict[str, Tensor]:
     """Return the latents' mean and mean square at every place over a site's training volumes.
 
     Weighted by the number of volumes, the means of these over sites are those of all volumes
-    together: no site's latents need leave it for the statistics of all.
+    together, so that single volumes' latents need not leave a site.
+
+    Raises:
+        CohortError: The mean would be over so few subjects that it shows one of them.
     """
+    subjects = len({example.subject for example in data.train})
+    if subjects < MIN_SUBJECTS_FOR_MOMENTS:
+        raise CohortError("too few subjects for latent statistics",
+                          expected=f"at least {MIN_SUBJECTS_FOR_MOMENTS} to train on",
+                          found=str(subjects),
+                          fix="add subjects, or lower data.held_out in the site's settings")
     digest = cache_embeddings(plan, data, frozen["encoder"], device)
     decoder = build_decoder(plan)
     decoder.load_state_dict(frozen["decoder"])

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from braing3n.data.site_data import Example, SiteData
+from braing3n.conditions import VARIABLES
+from braing3n.data.examples import Example, Examples
 from braing3n.embeddings import cache_embeddings, chunks
 from braing3n.evaluation.reconstruction import mean_volume_psnr, psnr, ssim
 from braing3n.models.dit import check_conditions
@@ -22,11 +23,12 @@ Picture = npt.NDArray[np.float32]
 
 # A mean volume over more scans than this looks the same and costs a large site minutes.
 MAX_FOR_MEAN = 128
+# Held-out volumes that a site measures before every round.
 MAX_HELD_OUT = 64
 
 
 def open_objective(
-    plan: Plan, stage: StageName, data: SiteData, frozen: Mapping[Part, State], device: torch.device
+    plan: Plan, stage: StageName, data: Examples, frozen: Mapping[Part, State], device: torch.device
 ) -> "StageObjective":
     """Return the work of `stage` on `data`, with the frozen parts that it builds on in place.
 
@@ -43,7 +45,7 @@ def open_objective(
 class PretrainObjective:
     """Stage 1: hide patches, predict their voxels."""
 
-    def __init__(self, plan: Plan, data: SiteData, device: torch.device) -> None:
+    def __init__(self, plan: Plan, data: Examples, device: torch.device) -> None:
         self.network = build_autoencoder(plan).to(device)
         self.device = device
         self._data = data
@@ -88,7 +90,7 @@ class DecoderObjective:
     """Stage 2: from frozen embeddings back to voxels."""
 
     def __init__(
-        self, plan: Plan, data: SiteData, encoder_digest: str, device: torch.device
+        self, plan: Plan, data: Examples, encoder_digest: str, device: torch.device
     ) -> None:
         self.network = build_decoder(plan).to(device)
         self.device = device
@@ -138,10 +140,10 @@ class DecoderObjective:
 
 
 class DiffusionObjective:
-    """Stage 3: the velocity from noise to latents, given the six variables."""
+    """Stage 3: the velocity from latents to noise, given the six variables."""
 
     def __init__(
-        self, plan: Plan, data: SiteData, encoder_digest: str, latents: Latents,
+        self, plan: Plan, data: Examples, encoder_digest: str, latents: Latents,
         device: torch.device,
     ) -> None:
         check_conditions(data.conditions([*data.train, *data.held_out]))
@@ -158,7 +160,7 @@ class DiffusionObjective:
 
     @torch.no_grad()
     def evaluate(self, examples: Sequence[Example], generator: torch.Generator) -> dict[str, float]:
-        """Return the velocity error with all variables given."""
+        """Return the velocity error with no variable hidden; what is not known stays so."""
         self.network.eval()
         parts = [
             self._losses(batch, generator, 0.0)
@@ -179,7 +181,7 @@ class DiffusionObjective:
         conditions = self._data.conditions(batch)  # (B, 6)
         noise = torch.randn(latent.shape, generator=generator)
         normal = torch.randn(len(batch), generator=generator)
-        hidden = torch.rand(conditions.shape, generator=generator) < dropout
+        hidden = choose_hidden(len(batch), dropout, generator)  # (B, 6)
         time = sample_time(normal, latent[0].numel())
         return flow_loss(
             self.network, latent, noise.to(self.device), time.to(self.device),
@@ -188,6 +190,26 @@ class DiffusionObjective:
 
 
 StageObjective = PretrainObjective | DecoderObjective | DiffusionObjective
+
+
+def choose_hidden(count: int, dropout: float, generator: torch.Generator) -> Tensor:
+    """Choose which variables a batch is trained without.
+
+    Each is hidden by chance on its own, so that any of them may be left open when generating; and
+    by the same chance all six are at once, which is what guidance starts from and what chance on
+    its own would show one volume in a million.
+
+    Args:
+        count: Volumes in the batch.
+        dropout: Probability of either, in [0, 1].
+        generator: Source of chance.
+
+    Returns:
+        (count, 6) bool; True is hidden.
+    """
+    alone = torch.rand(count, len(VARIABLES), generator=generator) < dropout  # (B, 6)
+    together = torch.rand(count, 1, generator=generator) < dropout            # (B, 1)
+    return alone | together
 
 
 def augment(volume: Tensor, generator: torch.Generator) -> Tensor:
@@ -204,12 +226,21 @@ def augment(volume: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(volume != 0, volume * (1 + scale) + shift, volume)
 
 
-def mean_volume(data: SiteData) -> Tensor:
+def mean_volume(data: Examples) -> Tensor:
     """Return the (X, Y, Z) mean of a site's training volumes, of at most `MAX_FOR_MEAN`."""
-    step = -(-len(data.train) // MAX_FOR_MEAN)  # rounded up
-    chosen = data.train[::step]
-    total = torch.stack([data.volumes([example])[0, 0] for example in chosen])
-    return total.mean(dim=0)
+    chosen = pick(data.train, MAX_FOR_MEAN)
+    total = torch.zeros_like(data.volumes(chosen[:1])[0, 0], dtype=torch.float64)  # (X, Y, Z)
+    for example in chosen:
+        total += data.volumes([example])[0, 0]
+    return (total / len(chosen)).float()
+
+
+def pick(examples: Sequence[Example], most: int) -> Sequence[Example]:
+    """Return at most `most` examples, the same every time, whatever subject or modality they are of.
+
+    Examples come sorted by subject and modality; their keys are digests, whose order is chance's.
+    """
+    return sorted(examples, key=lambda example: example.key)[:most]
 
 
 def _mean(parts: Sequence[Tensor]) -> float:

@@ -118,7 +118,8 @@ class DiffusionPlan(StagePlan):
     """Stage 3, the conditional diffusion transformer on projected embeddings.
 
     Attributes:
-        condition_dropout: Probability that one of the six variables is hidden in training.
+        condition_dropout: Probability p that a variable is hidden in training for itself, and p
+            again that all are together: any one is hidden with 1 − (1 − p)².
         ema_decay: Decay per local step of the averaged weights that samples come from.
         guidance: Classifier-free guidance scale of the report's samples; 1 is none.
         sampling_steps: Euler steps of the report's samples.
@@ -126,13 +127,19 @@ class DiffusionPlan(StagePlan):
 
     condition_dropout: Share = 0.1
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    guidance: Annotated[float, Field(ge=0)] = 1.5
+    guidance: Annotated[float, Field(ge=0)] = 3.0
     sampling_steps: Count = 50
 
     @model_validator(mode="after")
     def _average_counts_steps(self) -> "DiffusionPlan":
         if self.local_steps is None:
             raise ValueError("local_steps, not local_epochs: the moving average counts steps")
+        return self
+
+    @model_validator(mode="after")
+    def _guidance_starts_from_what_was_trained(self) -> "DiffusionPlan":
+        if self.guidance != 1 and not self.condition_dropout:
+            raise ValueError("guidance other than 1 needs condition_dropout above 0")
         return self
 
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from importlib.metadata import version as distribution_version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -20,11 +20,9 @@ PROTOCOL_VERSION = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
-# The only words that a site says of a failure. Detail stays in the site's own log.
+# The only words about a failure that cross the wire. Detail stays in the site's own log.
 REFUSALS = ("config", "cohort", "digest", "error", "internal", "missing_part", "output", "protocol",
             "scan", "stranger")
-Refusal = Literal["config", "cohort", "digest", "error", "internal", "missing_part", "output",
-                  "protocol", "scan", "stranger"]
 
 
 class Hello(StrictModel):

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from braing3n.data.site_data import Example
+from braing3n.data.examples import Example
 from braing3n.errors import ProtocolError
 from braing3n.plan import OptimizerPlan, StagePlan
 from braing3n.weights import State, load_weights, save_weights

@@ -24,6 +24,7 @@ def guard(message: Message, context: Context, call_next: ClientAppCallable) -> M
         return call_next(message, context)
     except Exception as error:  # noqa: BLE001  # the text of any exception may name a patient
         word = error.code if isinstance(error, BrainG3NError) else "internal"
+        word = word if word in REFUSALS else "internal"
         _record(context, error)
         return Message(Error(FIRST_CODE + REFUSALS.index(word), word), reply_to=message)
 

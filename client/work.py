@@ -2,6 +2,7 @@
 
 import resource
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from braing3n.embeddings import latent_moments
 from braing3n.errors import ProtocolError
 from braing3n.files import replacing
 from braing3n.networks import part_like
-from braing3n.objectives import MAX_HELD_OUT, StageObjective, open_objective
-from braing3n.plan import Plan
+from braing3n.objectives import MAX_HELD_OUT, StageObjective, open_objective, pick
+from braing3n.plan import STAGE_NAMES, Part, Plan
 from braing3n.presets import PRESETS
 from braing3n.protocol import Reply, Task
 from braing3n.training import seed_for, train_round
@@ -29,13 +30,11 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
         The report and the update; or, where a frozen part is lacking, a report that says which.
     """
     began = time.monotonic()
-    plan = check_task(task)
-    frozen, missing = site.frozen(task.frozen)
-    if missing:
-        return _report(site, task, began, missing=missing), None
-    torch.set_num_threads(site.config.threads)
-    data = _open_data(site, plan, task)
-    objective = open_objective(plan, task.stage, data, frozen, site.device)
+    opened = _open(site, task, began)
+    if isinstance(opened, Reply):
+        return opened, None
+    plan, data = opened.plan, opened.data
+    objective = open_objective(plan, task.stage, data, opened.frozen, site.device)
     start = _load_global_weights(vector, objective, task)
     metrics = _held_out_metrics(site, plan, data, objective)
     trained = train_round(
@@ -55,31 +54,26 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
 def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:
     """Measure a stage's result on held-out subjects, and keep pictures of one at the site."""
     began = time.monotonic()
-    plan = check_task(task)
-    frozen, missing = site.frozen(task.frozen)
-    if missing:
-        return _report(site, task, began, missing=missing)
-    torch.set_num_threads(site.config.threads)
-    data = _open_data(site, plan, task)
-    objective = open_objective(plan, task.stage, data, frozen, site.device)
+    opened = _open(site, task, began)
+    if isinstance(opened, Reply):
+        return opened
+    plan, data = opened.plan, opened.data
+    objective = open_objective(plan, task.stage, data, opened.frozen, site.device)
     _load_global_weights(vector, objective, task)
     metrics = _held_out_metrics(site, plan, data, objective)
     site.forget_moments(task)
-    _keep_pictures(site, plan, data, objective)
+    _keep_pictures(site, task, opened, objective)
     return _report(site, task, began, metrics=metrics, num_skipped=len(data.skipped))
 
 
 def moments(site: Site, task: Task) -> tuple[Reply, Vector | None]:
     """Return the latents' mean and mean square at every place over the training volumes."""
     began = time.monotonic()
-    plan = check_task(task)
-    frozen, missing = site.frozen(task.frozen)
-    if missing:
-        return _report(site, task, began, missing=missing), None
-    torch.set_num_threads(site.config.threads)
-    data = _open_data(site, plan, task)
-    state = latent_moments(plan, data, frozen, site.device)
-    reply = _report(site, task, began, layout=layout_digest(state), weight=len(data.train))
+    opened = _open(site, task, began)
+    if isinstance(opened, Reply):
+        return opened, None
+    state = latent_moments(opened.plan, opened.data, opened.frozen, site.device)
+    reply = _report(site, task, began, layout=layout_digest(state), weight=len(opened.data.train))
     return reply, pack(state)
 
 
@@ -113,6 +107,25 @@ class _Progress:
         )
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What every task on data needs: the checked plan, the site's data, the frozen parts."""
+
+    plan: Plan
+    data: SiteData
+    frozen: dict[Part, State]
+
+
+def _open(site: Site, task: Task, began: float) -> _Opened | Reply:
+    """Return what the task needs; where a frozen part is lacking, the report that says which."""
+    plan = check_task(task)
+    frozen, missing = site.frozen(task.frozen)
+    if missing:
+        return _report(site, task, began, missing=missing)
+    torch.set_num_threads(site.config.threads)
+    return _Opened(plan, _open_data(site, plan, task), frozen)
+
+
 def _open_data(site: Site, plan: Plan, task: Task) -> SiteData:
     def show(done: int, total: int) -> None:
         site.show_progress(stage=task.stage, round=task.round_index + 1, doing="reading scans",
@@ -142,18 +155,19 @@ def _held_out_metrics(
     if not data.held_out:
         return {}
     generator = torch.Generator().manual_seed(seed_for(plan.seed, site.config.name, "held out"))
-    return objective.evaluate(data.held_out[:MAX_HELD_OUT], generator)
+    return objective.evaluate(pick(data.held_out, MAX_HELD_OUT), generator)
 
 
-def _keep_pictures(site: Site, plan: Plan, data: SiteData, objective: StageObjective) -> None:
+def _keep_pictures(site: Site, task: Task, opened: _Opened, objective: StageObjective) -> None:
     """Add this stage's pictures of one subject to the site's own file; they are never sent."""
+    plan, data = opened.plan, opened.data
     example = (data.held_out or data.train)[0]
     generator = torch.Generator().manual_seed(seed_for(plan.seed, site.config.name, "picture"))
     path = site.config.state_dir / "pictures.npz"
     pictures = objective.pictures(example, generator)
     if not pictures:
         return
-    if path.exists():
+    if path.exists() and task.stage != STAGE_NAMES[0]:  # the first stage forgets earlier runs'
         with np.load(path) as kept:
             pictures = {**{name: kept[name] for name in kept.files}, **pictures}
     with replacing(path) as part:

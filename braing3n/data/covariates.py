@@ -93,7 +93,8 @@ def understand(cells: Mapping[str, Cell], modality: str | None,
     tesla = _tesla(cells.get("field_strength"))
     known = {"age_years": age, "sex": sex, "diagnosis": diagnosis, "severity": severity,
              "field_strength": tesla}
-    conditions = Conditions(age, sex, diagnosis, modality, severity, tesla)
+    conditions = Conditions(age_years=age, sex=sex, diagnosis=diagnosis, modality=modality,
+                            severity=severity, field_strength=tesla)
     return conditions, tuple(cell for name, cell in cells.items() if known[name] is None)
 
 

@@ -12,28 +12,10 @@ from braing3n.conditions import VARIABLES
 from braing3n.config import SiteConfig
 from braing3n.data.cache import entry_key
 from braing3n.data.cohort import Volume, is_held_out, open_cohort
+from braing3n.data.examples import Example
 from braing3n.data.shelf import Shelf
 from braing3n.errors import CohortError, ScanError
 from braing3n.presets import Preset
-
-
-@dataclass(frozen=True)
-class Example:
-    """One usable volume.
-
-    Attributes:
-        subject: The subject's pseudonym.
-        session: The visit, or None.
-        modality: `T1w`, `T2w`, `FLAIR`, `T1c` or `unknown`.
-        key: Names the preprocessed volume: 64 hex digits of the file and the preprocessing.
-        conditions: The six numbers of `Conditions.encode`; NaN is unknown.
-    """
-
-    subject: str
-    session: str | None
-    modality: str
-    key: str
-    conditions: tuple[float, ...]
 
 
 @dataclass(frozen=True)

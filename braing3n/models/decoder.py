@@ -65,8 +65,8 @@ class LatentDecoder(nn.Module):
         """Return each volume's reconstruction error from noised latents.
 
         Noise is measured in deviations of the volume's own latent channels. Otherwise the
-        projection would learn to drown it by growing; and so σ means here what it means for the
-        normalised latents that the diffusion transformer makes.
+        projection would learn to drown it by growing. These deviations include the pattern that
+        all brains share, so σ is somewhat more noise here than in normalised latents.
 
         Args:
             tokens: (B, N, E) embeddings of `volume`.

@@ -2,7 +2,9 @@
 
 After Peebles and Xie 2023, "Scalable Diffusion Models with Transformers",
 https://arxiv.org/abs/2212.09748: transformer blocks whose norms are shifted, scaled and gated by
-time and conditions, and that start as the identity (adaLN-zero).
+time and conditions, and that start as the identity (adaLN-zero). What is ours: positions that a
+linear layer can tell apart, conditions that are as loud as time, and a preconditioning in the
+manner of Karras et al. 2022, https://arxiv.org/abs/2206.00364.
 
 Shapes: B volumes, C latent channels, gx gy gz the latent grid of N points, W width.
 """
@@ -14,11 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from braing3n.conditions import VARIABLES, Variable
-from braing3n.models.transformer import Attention, Mlp, grid_positions, initialise_linear
+from braing3n.models.transformer import Attention, Mlp, grid_waves, initialise_linear
 from braing3n.presets import Preset
 
 _TIME_FREQUENCIES = 128
-_VALUE_FREQUENCIES = 6  # the fastest wave has a period of 1/16: six years of age
+# The fastest wave has a period of 1/2, fifty years: with faster ones, a small cohort's subjects are
+# told apart by their ages.
+_VALUE_FREQUENCIES = 3
+# Every embedding starts about this large. At the usual 0.02 a network hears what is asked for only
+# after thousands of steps.
+_EMBEDDING_STD = 0.8
+# Places outweigh the noised latents, so that the first layers see the place through the noise.
+_PLACE_SCALE = 3.0
+# The variance of a latent number that is left to itself, of the 1 that latents are normalised to.
+_OWN_VARIANCE = 0.1
 
 
 def check_conditions(conditions: Tensor) -> None:
@@ -57,6 +68,7 @@ class DiffusionTransformer(nn.Module):
         width, channels = preset.dit.width, preset.latent_channels
         self.grid = preset.grid
         self.enter = nn.Linear(channels, width)
+        initialise_linear(self.enter)
         self.time = _TimeEmbedding(width)
         self.variables = nn.ModuleList(
             _CodeEmbedding(v, width) if v.codes else _ValueEmbedding(width) for v in VARIABLES
@@ -66,9 +78,10 @@ class DiffusionTransformer(nn.Module):
         )
         self.modulation = nn.Linear(width, 2 * width)
         self.leave = nn.Linear(width, channels)
-        self.register_buffer("places", grid_positions(preset.grid, width), persistent=False)
-        self.apply(initialise_linear)
-        # At first every block is the identity and the velocity 0.
+        places = _PLACE_SCALE * grid_waves(preset.grid, width)
+        self.register_buffer("places", places, persistent=False)
+        self.blocks.apply(initialise_linear)
+        # At first every block is the identity and the velocity a multiple of the input.
         for layer in (self.modulation, self.leave, *(b.modulation for b in self._typed_blocks())):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -87,13 +100,14 @@ class DiffusionTransformer(nn.Module):
             (B, C, gx, gy, gz).
         """
         context = self._context(time, conditions, hidden)                  # (B, 1, W)
-        tokens = self.enter(latent.flatten(2).transpose(1, 2))             # (B, N, W)
+        own, gain, damping = _preconditioning(time)                        # (B, 1, 1, 1, 1) each
+        tokens = self.enter((damping * latent).flatten(2).transpose(1, 2))  # (B, N, W)
         tokens = tokens + self.places                                      # (B, N, W)
         for block in self.blocks:
             tokens = block(tokens, context)                                # (B, N, W)
         shift, scale = self.modulation(context).chunk(2, dim=2)            # (B, 1, W) each
-        velocity: Tensor = self.leave(_modulate(tokens, shift, scale))     # (B, N, C)
-        return velocity.transpose(1, 2).reshape_as(latent)                 # (B, C, gx, gy, gz)
+        change: Tensor = self.leave(_modulate(tokens, shift, scale))       # (B, N, C)
+        return own * latent + gain * change.transpose(1, 2).reshape_as(latent)
 
     def _context(self, time: Tensor, conditions: Tensor, hidden: Tensor) -> Tensor:
         """Return what all blocks are conditioned on, (B, 1, W)."""
@@ -136,6 +150,7 @@ class _TimeEmbedding(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(2 * _TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )
+        _initialise_embedding(self.mlp)
 
     def forward(self, time: Tensor) -> Tensor:
         """Time (B,) in [0, 1] -> (B, W)."""
@@ -152,7 +167,7 @@ class _CodeEmbedding(nn.Module):
         super().__init__()
         self.unknown = len(variable.codes)
         self.table = nn.Embedding(self.unknown + 1, width)
-        nn.init.normal_(self.table.weight, std=0.02)
+        nn.init.normal_(self.table.weight, std=_EMBEDDING_STD)
 
     def forward(self, code: Tensor, known: Tensor) -> Tensor:
         """Codes (B,), 0 where not known (B,) -> (B, W)."""
@@ -168,14 +183,50 @@ class _ValueEmbedding(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(2 * _VALUE_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )
+        _initialise_embedding(self.mlp)
         self.unknown = nn.Parameter(torch.empty(width))
-        nn.init.normal_(self.unknown, std=0.02)
+        nn.init.normal_(self.unknown, std=_EMBEDDING_STD)
 
     def forward(self, value: Tensor, known: Tensor) -> Tensor:
         """Values (B,), about 0 to 1 and 0 where not known (B,) -> (B, W)."""
         steps = torch.arange(_VALUE_FREQUENCIES, device=value.device)
         embedded = self.mlp(_waves(value, math.pi * 2.0**steps))           # (B, W)
         return torch.where(known.unsqueeze(1), embedded, self.unknown)     # (B, W)
+
+
+def _initialise_embedding(mlp: nn.Sequential) -> None:
+    """Give an MLP over waves an output about as large as `_EMBEDDING_STD`, at any width."""
+    for layer in mlp:
+        if isinstance(layer, nn.Linear):
+            # Waves have a mean square of 1/2 and SiLU loses about as much; times 2, as in He et
+            # al. 2015, https://arxiv.org/abs/1502.01852.
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.in_features))
+            nn.init.zeros_(layer.bias)
+
+
+def _preconditioning(time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the input, the blocks' output and the blocks' input are multiplied by.
+
+    After Karras et al. 2022, for the straight path, with one difference. A latent number has
+    variance 1, but most of that its neighbours and the conditions tell, and the blocks see those:
+    what is left to the number itself has a variance of s = `_OWN_VARIANCE`. The first factor is
+    the best linear guess of the velocity from such a number, (t − (1 − t) s) / (t² + (1 − t)² s),
+    so that the blocks need not carry the noise to the output, where what is lost of it shows as
+    patches. The second is the deviation of that guess's error, √(s / (t² + (1 − t)² s)). What the
+    neighbours tell comes on top of it, so the blocks' target has a variance of up to 1 / s. The
+    third gives the blocks' input, of latents of variance 1, a variance of 1.
+
+    Args:
+        time: (B,) in [0, 1].
+
+    Returns:
+        (B, 1, 1, 1, 1) each; finite at every time.
+    """
+    noise = time.view(-1, 1, 1, 1, 1)                                      # (B, 1, 1, 1, 1)
+    data = 1 - noise                                                       # (B, 1, 1, 1, 1)
+    spread = noise.square() + data.square() * _OWN_VARIANCE                # (B, 1, 1, 1, 1)
+    return ((noise - data * _OWN_VARIANCE) / spread, (_OWN_VARIANCE / spread).sqrt(),
+            (noise.square() + data.square()).rsqrt())
 
 
 def _waves(values: Tensor, frequency: Tensor) -> Tensor:

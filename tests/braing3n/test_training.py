@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from braing3n.data.site_data import Example
+from braing3n.data.examples import Example
 from braing3n.errors import ProtocolError
 from braing3n.plan import OptimizerPlan, PretrainPlan
 from braing3n.training import batches, learning_rate, seed_for, thin, train_round

@@ -1,7 +1,9 @@
+import math
 from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from braing3n.conditions import VARIABLES, Conditions
@@ -27,12 +29,83 @@ def inputs_for(preset: Preset, count: int) -> Inputs:
             torch.zeros(count, 6, dtype=torch.bool))
 
 
-def test_an_untrained_network_moves_nothing(tiny: Preset) -> None:
-    velocity = DiffusionTransformer(tiny)(*inputs_for(tiny, 2))
-    assert torch.equal(velocity, torch.zeros(2, 4, 2, 3, 2))
+def test_an_untrained_network_makes_the_best_linear_guess_from_each_number_alone(
+    tiny: Preset,
+) -> None:
+    # Oracle: least squares of the velocity on x_t, for data of the variance that is assumed.
+    generator = torch.Generator().manual_seed(0)
+    data = math.sqrt(0.1) * torch.randn(200_000, generator=generator)
+    noise = torch.randn(200_000, generator=generator)
+    latent = inputs_for(tiny, 1)[0]
+    network = DiffusionTransformer(tiny)
+    for share in (0.0, 0.3, 0.7, 1.0):
+        point = (1 - share) * data + share * noise
+        slope = (point @ (noise - data)) / (point @ point)
+        velocity = network(latent, torch.tensor([share]), *inputs_for(tiny, 1)[2:])
+        torch.testing.assert_close(velocity, slope * latent, atol=0.02, rtol=0.01)
 
 
-@pytest.mark.parametrize("column", range(6))
+def test_the_blocks_answer_is_scaled_to_what_is_left_of_that_guess(tiny: Preset) -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = math.sqrt(0.1) * torch.randn(200_000, generator=generator)
+    noise = torch.randn(200_000, generator=generator)
+    latent, _, *rest = inputs_for(tiny, 1)
+    network = DiffusionTransformer(tiny)
+    nn.init.ones_(network.leave.bias)  # the blocks answer 1 everywhere
+    for share in (0.0, 0.3, 0.7, 1.0):
+        point, velocity = (1 - share) * data + share * noise, noise - data
+        left = velocity - point * (point @ velocity) / (point @ point)
+        answer = network(torch.zeros_like(latent), torch.tensor([share]), *rest)
+        torch.testing.assert_close(answer, torch.full_like(answer, left.std().item()),
+                                   atol=0.01, rtol=0.01)
+
+
+def test_the_blocks_see_latents_of_variance_one_at_every_time(tiny: Preset) -> None:
+    network, seen = DiffusionTransformer(tiny), list[Tensor]()
+    network.enter.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    generator = torch.Generator().manual_seed(0)
+    shape = (500, tiny.latent_channels, *tiny.grid)
+    data, noise = (torch.randn(shape, generator=generator) for _ in range(2))
+    _, _, conditions, hidden = inputs_for(tiny, 500)
+    for share in (0.0, 0.3, 0.7, 1.0):
+        network((1 - share) * data + share * noise, torch.full((500,), share), conditions, hidden)
+        assert seen[-1].var() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["nano", "small", "full"])
+def test_no_variable_starts_much_louder_than_another_or_than_time(name: PresetName) -> None:
+    torch.manual_seed(0)
+    network = DiffusionTransformer(PRESETS[name])
+    share = torch.linspace(0, 1, 64)
+    loudness = {"time": network.time(share)}
+    for variable, embedding in zip(VARIABLES, network.variables, strict=True):
+        values = torch.arange(float(len(variable.codes))) if variable.codes else share
+        for known in (True, False):
+            given = torch.full(values.shape, known, dtype=torch.bool)
+            loudness[f"{variable.name}, {known=}"] = embedding(values, given)
+    for what, embedded in loudness.items():
+        assert 0.5 < embedded.square().mean().sqrt() < 1.3, what
+
+
+def test_pure_noise_passes_whole_whatever_the_blocks_have_learnt(
+    tiny: Preset, network: DiffusionTransformer
+) -> None:
+    # At time 1 the velocity is the noise minus a guess of the data: of 1000 times the noise, the
+    # blocks' bounded output is a small part.
+    latent, _, conditions, hidden = inputs_for(tiny, 2)
+    velocity = network(1000 * latent, torch.ones(2), conditions, hidden)
+    assert (velocity - 1000 * latent).square().mean() < 0.01 * (1000 * latent).square().mean()
+
+
+def test_every_place_has_its_own_velocity(tiny: Preset, network: DiffusionTransformer) -> None:
+    latent, time, conditions, hidden = inputs_for(tiny, 1)
+    alike = torch.ones_like(latent)
+    velocity = network(alike, time, conditions, hidden).flatten(2)[0].T  # (N, C)
+    apart = torch.cdist(velocity, velocity) + torch.eye(len(velocity))
+    assert apart.min() > 1e-3
+
+
+@pytest.mark.parametrize("column", range(len(VARIABLES)))
 def test_each_variable_counts_and_hidden_is_the_same_as_missing(
     tiny: Preset, network: DiffusionTransformer, column: int
 ) -> None:
@@ -59,9 +132,12 @@ def test_every_category_is_another_condition(tiny: Preset, network: DiffusionTra
 
 
 def test_time_counts(tiny: Preset, network: DiffusionTransformer) -> None:
+    # Of latents of 0, only the blocks' answer is left; its direction does not know the gain.
     latent, time, conditions, hidden = inputs_for(tiny, 1)
-    first, second = (network(latent, t, conditions, hidden) for t in (time, time + 0.1))
-    assert (first - second).abs().max() > 1e-4
+    nothing = torch.zeros_like(latent)
+    first, second = (F.normalize(network(nothing, t, conditions, hidden).flatten(), dim=0)
+                     for t in (time, time + 0.1))
+    assert (first - second).abs().max() > 1e-3
 
 
 def test_nan_never_reaches_a_gradient(tiny: Preset, network: DiffusionTransformer) -> None:
