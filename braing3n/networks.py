@@ -1,6 +1,7 @@
 """From a plan to the networks that it names, and from frozen parts back to working networks."""
 
 from collections.abc import Callable, Mapping
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +52,10 @@ def part_like(plan: Plan, part: Part) -> State:
             return dict(build_decoder(plan).state_dict())
         if part == "dit":
             return dict(build_dit(plan).state_dict())
-        channels = preset.latent_channels
-        return {"mean": torch.empty(channels, *preset.grid), "variance": torch.empty(channels)}
+        if part == "statistics":
+            channels = preset.latent_channels
+            return {"mean": torch.empty(channels, *preset.grid), "variance": torch.empty(channels)}
+    assert_never(part)
 
 
 def moments_like(plan: Plan) -> State:

@@ -1,6 +1,7 @@
 """What each stage computes at a site: its network, its loss on a batch, its held-out metrics."""
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,9 @@ def open_objective(
     digest = cache_embeddings(plan, data, frozen["encoder"], device)
     if stage == "decoder":
         return DecoderObjective(plan, data, digest, device)
-    return DiffusionObjective(plan, data, digest, open_latents(plan, frozen, device), device)
+    if stage == "diffusion":
+        return DiffusionObjective(plan, data, digest, open_latents(plan, frozen, device), device)
+    assert_never(stage)
 
 
 class PretrainObjective:
