@@ -1,16 +1,15 @@
 """Embeddings of a site's volumes by the frozen encoder, and the moments of their latents."""
 
-from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from braing3n.data.examples import Example, Examples
+from braing3n.data.examples import Examples, chunks
 from braing3n.errors import CohortError
+from braing3n.models.decoder import LatentDecoder
 from braing3n.models.mae import Encoder
-from braing3n.networks import build_decoder
-from braing3n.plan import Part, Plan
+from braing3n.plan import Plan
 from braing3n.presets import PRESETS
 from braing3n.weights import State, digest_state
 
@@ -38,12 +37,22 @@ def cache_embeddings(plan: Plan, data: Examples, encoder: State, device: torch.d
 
 
 def latent_moments(
-    plan: Plan, data: Examples, frozen: Mapping[Part, State], device: torch.device
+    plan: Plan, data: Examples, encoder: State, decoder: LatentDecoder, device: torch.device
 ) -> dict[str, Tensor]:
     """Return the latents' mean and mean square at every place over a site's training volumes.
 
     Weighted by the number of volumes, the means of these over sites are those of all volumes
     together, so that single volumes' latents need not leave a site.
+
+    Args:
+        plan: Sizes and batches.
+        data: The site's data.
+        encoder: The frozen encoder.
+        decoder: The frozen projection and decoder, on `device`.
+        device: What to compute on.
+
+    Returns:
+        `mean` and `mean_square`, each (C, gx, gy, gz).
 
     Raises:
         CohortError: The mean would be over so few subjects that it shows one of them.
@@ -54,10 +63,7 @@ def latent_moments(
                           expected=f"at least {MIN_SUBJECTS_FOR_MOMENTS} to train on",
                           found=str(subjects),
                           fix="add subjects, or lower data.held_out in the site's settings")
-    digest = cache_embeddings(plan, data, frozen["encoder"], device)
-    decoder = build_decoder(plan)
-    decoder.load_state_dict(frozen["decoder"])
-    decoder.to(device).eval()
+    digest = cache_embeddings(plan, data, encoder, device)
     preset = PRESETS[plan.preset]
     total = torch.zeros(2, preset.latent_channels, *preset.grid, dtype=torch.float64)
     with torch.no_grad():
@@ -66,9 +72,3 @@ def latent_moments(
             total += torch.stack([latent, latent**2]).sum(dim=1)  # (2, C, gx, gy, gz)
     mean, mean_square = (total / len(data.train)).float()
     return {"mean": mean, "mean_square": mean_square}
-
-
-def chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
-    """Give `examples` in consecutive pieces of at most `size`."""
-    for start in range(0, len(examples), size):
-        yield examples[start : start + size]

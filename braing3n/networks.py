@@ -65,6 +65,13 @@ def moments_like(plan: Plan) -> State:
     return {name: torch.empty(shape, device="meta") for name in ("mean", "mean_square")}
 
 
+def open_decoder(plan: Plan, state: State, device: torch.device) -> LatentDecoder:
+    """Return the frozen projection and decoder, ready to use."""
+    decoder = build_decoder(plan)
+    decoder.load_state_dict(state)
+    return decoder.to(device).eval()
+
+
 class Latents:
     """Frozen projection and decoder, between tokens, normalised latents and voxels.
 
@@ -91,10 +98,8 @@ class Latents:
 
 def open_latents(plan: Plan, frozen: Mapping[Part, State], device: torch.device) -> Latents:
     """Return the map between tokens, latents and voxels that the frozen parts define."""
-    decoder = build_decoder(plan)
-    decoder.load_state_dict(frozen["decoder"])
     statistics = LatentStatistics(
         mean=frozen["statistics"]["mean"].to(device),
         variance=frozen["statistics"]["variance"].to(device),
     )
-    return Latents(decoder.to(device).eval(), statistics)
+    return Latents(open_decoder(plan, frozen["decoder"], device), statistics)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from braing3n.conditions import VARIABLES
-from braing3n.data.examples import Example, Examples
-from braing3n.embeddings import cache_embeddings, chunks
+from braing3n.data.examples import Example, Examples, chunks
+from braing3n.embeddings import cache_embeddings
 from braing3n.evaluation.reconstruction import mean_volume_psnr, psnr, ssim
 from braing3n.models.dit import check_conditions
 from braing3n.models.flow import flow_loss, sample_time
@@ -232,8 +232,8 @@ def augment(volume: Tensor, generator: torch.Generator) -> Tensor:
 def mean_volume(data: Examples) -> Tensor:
     """Return the (X, Y, Z) mean of a site's training volumes, of at most `MAX_FOR_MEAN`."""
     chosen = pick(data.train, MAX_FOR_MEAN)
-    total = torch.zeros_like(data.volumes(chosen[:1])[0, 0], dtype=torch.float64)  # (X, Y, Z)
-    for example in chosen:
+    total = data.volumes(chosen[:1])[0, 0].double()  # (X, Y, Z)
+    for example in chosen[1:]:
         total += data.volumes([example])[0, 0]
     return (total / len(chosen)).float()
 

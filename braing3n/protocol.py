@@ -25,6 +25,11 @@ REFUSALS = ("config", "cohort", "digest", "error", "internal", "missing_part", "
             "scan", "stranger")
 
 
+def fixed_word(word: str) -> str:
+    """Return `word` if it is one of `REFUSALS`, and "internal" for any other text."""
+    return word if word in REFUSALS else "internal"
+
+
 class Hello(StrictModel):
     """A site's first reply: who it is and which code it runs."""
 

@@ -7,7 +7,7 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp.typing import ClientAppCallable
 
 from braing3n.errors import BrainG3NError
-from braing3n.protocol import REFUSALS
+from braing3n.protocol import REFUSALS, fixed_word
 from client.site import open_site
 
 # Above Flower's own codes, so that none is mistaken for one of them.
@@ -23,8 +23,7 @@ def guard(message: Message, context: Context, call_next: ClientAppCallable) -> M
     try:
         return call_next(message, context)
     except Exception as error:  # noqa: BLE001  # the text of any exception may name a patient
-        word = error.code if isinstance(error, BrainG3NError) else "internal"
-        word = word if word in REFUSALS else "internal"
+        word = fixed_word(error.code) if isinstance(error, BrainG3NError) else "internal"
         _record(context, error)
         return Message(Error(FIRST_CODE + REFUSALS.index(word), word), reply_to=message)
 

@@ -11,7 +11,7 @@ from braing3n.data.site_data import SiteData, open_site_data
 from braing3n.embeddings import latent_moments
 from braing3n.errors import ProtocolError
 from braing3n.files import replacing
-from braing3n.networks import part_like
+from braing3n.networks import open_decoder, part_like
 from braing3n.objectives import MAX_HELD_OUT, StageObjective, open_objective, pick
 from braing3n.plan import STAGE_NAMES, Part, Plan
 from braing3n.presets import PRESETS
@@ -36,7 +36,7 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
     plan, data = opened.plan, opened.data
     objective = open_objective(plan, task.stage, data, opened.frozen, site.device)
     start = _load_global_weights(vector, objective, task)
-    metrics = _held_out_metrics(site, plan, data, objective)
+    metrics = _held_out_metrics(site, opened, objective)
     trained = train_round(
         objective, plan.stage(task.stage), start, examples=data.train,
         round_index=task.round_index, moments=site.moments(task),
@@ -57,13 +57,12 @@ def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:
     opened = _open(site, task, began)
     if isinstance(opened, Reply):
         return opened
-    plan, data = opened.plan, opened.data
-    objective = open_objective(plan, task.stage, data, opened.frozen, site.device)
+    objective = open_objective(opened.plan, task.stage, opened.data, opened.frozen, site.device)
     _load_global_weights(vector, objective, task)
-    metrics = _held_out_metrics(site, plan, data, objective)
+    metrics = _held_out_metrics(site, opened, objective)
     site.forget_moments(task)
     _keep_pictures(site, task, opened, objective)
-    return _report(site, task, began, metrics=metrics, num_skipped=len(data.skipped))
+    return _report(site, task, began, metrics=metrics, num_skipped=len(opened.data.skipped))
 
 
 def moments(site: Site, task: Task) -> tuple[Reply, Vector | None]:
@@ -72,7 +71,8 @@ def moments(site: Site, task: Task) -> tuple[Reply, Vector | None]:
     opened = _open(site, task, began)
     if isinstance(opened, Reply):
         return opened, None
-    state = latent_moments(opened.plan, opened.data, opened.frozen, site.device)
+    decoder = open_decoder(opened.plan, opened.frozen["decoder"], site.device)
+    state = latent_moments(opened.plan, opened.data, opened.frozen["encoder"], decoder, site.device)
     reply = _report(site, task, began, layout=layout_digest(state), weight=len(opened.data.train))
     return reply, pack(state)
 
@@ -148,14 +148,13 @@ def _load_global_weights(vector: Vector | None, objective: StageObjective, task:
     return weights
 
 
-def _held_out_metrics(
-    site: Site, plan: Plan, data: SiteData, objective: StageObjective
-) -> dict[str, float]:
+def _held_out_metrics(site: Site, opened: _Opened, objective: StageObjective) -> dict[str, float]:
     """Return the network's metrics; the same masks and noise every time, to be comparable."""
-    if not data.held_out:
+    held_out = pick(opened.data.held_out, MAX_HELD_OUT)
+    if not held_out:
         return {}
-    generator = torch.Generator().manual_seed(seed_for(plan.seed, site.config.name, "held out"))
-    return objective.evaluate(pick(data.held_out, MAX_HELD_OUT), generator)
+    seed = seed_for(opened.plan.seed, site.config.name, "held out")
+    return objective.evaluate(held_out, torch.Generator().manual_seed(seed))
 
 
 def _keep_pictures(site: Site, task: Task, opened: _Opened, objective: StageObjective) -> None:

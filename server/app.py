@@ -12,10 +12,11 @@ from braing3n.plan import Part, Plan, load_plan
 from braing3n.protocol import Task
 from braing3n.weights import State, Vector, digest_state, layout_digest, pack, unpack
 from server.merge import AveragedWeights, ServerOptimizer
+from server.outcome import Frozen, Round
 from server.roster import greet
 from server.run_state import RunFolder, StageRecord, new_run_id
 from server.stages import STAGES, Stage, initial_weights, statistics_from
-from server.strategy import Frozen, Round, Strategy
+from server.strategy import Strategy
 
 CONNECT_TIMEOUT_S = 60.0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
-from braing3n.protocol import REFUSALS, Task
+from braing3n.protocol import Task, fixed_word
 from braing3n.weights import Vector, vector_from_npy
 
 POLL_S = 0.1
@@ -82,8 +82,7 @@ def refusal_of(node: int, reply: Message) -> str:
     """
     if reply.metadata.src_node_id != node:
         return "unreachable"
-    reason = reply.error.reason or ""
-    return reason if reason in REFUSALS else "internal"
+    return fixed_word(reply.error.reason or "")
 
 
 def read_text(reply: Message) -> str:

@@ -18,7 +18,7 @@ from braing3n.files import digest_file, write_text
 from braing3n.plan import Part, Plan, StageName
 from braing3n.protocol import software_version
 from braing3n.weights import State, Vector, save_weights
-from server.strategy import Frozen, Round
+from server.outcome import Frozen, Round
 
 NO_PRIVACY = "no differential privacy; updates can reveal training data"
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -14,44 +14,7 @@ from braing3n.protocol import Reply, Task
 from braing3n.weights import State, Vector, layout_digest, pack
 from server.merge import ExactMean
 from server.messages import Member, exchange, read_text, read_vector, record, refusal_of, size_of
-
-
-@dataclass(frozen=True)
-class Frozen:
-    """A part that is trained no more: it is sent to a site once, and named by digest after."""
-
-    state: State
-    digest: str
-
-
-@dataclass
-class Round:
-    """What came of one round.
-
-    Attributes:
-        asked: Names of the sites that were asked.
-        replies: What each site reported.
-        refused: Why each of the others is not in the result, as one fixed word.
-        bytes_down: Payload sent to sites, frozen parts apart.
-        bytes_up: Payload received.
-        bytes_frozen: Payload of frozen parts that had to be sent.
-        seconds: Wall time.
-        mean: The weighted mean of the sites' arrays, where they sent any.
-    """
-
-    asked: tuple[str, ...]
-    replies: dict[str, Reply] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    bytes_down: int = 0
-    bytes_up: int = 0
-    bytes_frozen: int = 0
-    seconds: float = 0.0
-    mean: Vector | None = None
-
-    @property
-    def answered(self) -> tuple[str, ...]:
-        """Names of the sites whose replies are in the result."""
-        return tuple(sorted(self.replies))
+from server.outcome import Frozen, Round
 
 
 @dataclass(frozen=True)

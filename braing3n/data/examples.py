@@ -3,7 +3,7 @@
 `braing3n.data.site_data` opens a hospital's; a test may bring its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,3 +64,9 @@ class Examples(Protocol):
             batch_size: B, at most.
         """
         ...
+
+
+def chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]]:
+    """Give `examples` in consecutive pieces of at most `size`."""
+    for start in range(0, len(examples), size):
+        yield examples[start : start + size]

@@ -12,7 +12,7 @@ from braing3n.conditions import VARIABLES
 from braing3n.config import SiteConfig
 from braing3n.data.cache import entry_key
 from braing3n.data.cohort import Volume, is_held_out, open_cohort
-from braing3n.data.examples import Example
+from braing3n.data.examples import Example, chunks
 from braing3n.data.shelf import Shelf
 from braing3n.errors import CohortError, ScanError
 from braing3n.presets import Preset
@@ -87,18 +87,11 @@ class SiteData:
 
     def cache_tokens(self, encoder_digest: str, encode: Callable[[Tensor], Tensor],
                      batch_size: int) -> None:
-        """Keep the tokens of all examples, computing only what is missing.
-
-        Args:
-            encoder_digest: Names the frozen encoder.
-            encode: (B, 1, X, Y, Z) float32 to (B, N, E), on any device.
-            batch_size: B, at most.
-        """
+        """Keep the tokens of all examples, computing only what is missing; see `Examples`."""
         keys = {e.key: e for e in self.train + self.held_out}
         missing = [e for key, e in keys.items()
                    if not self.shelf.cache.has(entry_key(key, encoder_digest))]
-        for start in range(0, len(missing), batch_size):
-            batch = missing[start : start + batch_size]
+        for batch in chunks(missing, batch_size):
             tokens = encode(self.volumes(batch)).detach().float().cpu()  # (B, N, E)
             for example, row in zip(batch, tokens, strict=True):
                 self.shelf.cache.store(entry_key(example.key, encoder_digest), row.numpy())

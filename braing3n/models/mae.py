@@ -171,8 +171,7 @@ class MaskedAutoencoder(nn.Module):
         patches = self.encoder.cut(volume)                                 # (B, N, P³)
         keep, hide = choose_visible(noise, self.ratio)                     # (B, K), (B, N - K)
         visible = take(patches, keep)                                      # (B, K, P³)
-        prediction = self._predict(visible, keep, hide)                    # (B, N, P³)
-        seen, guessed = torch.split(prediction, [keep.shape[1], hide.shape[1]], dim=1)
+        seen, guessed = self._predict(visible, keep, hide)                 # of (B, K), (B, N - K)
         loss = self._score(guessed, take(patches, hide))                   # (B,)
         if self.visible_weight:
             loss = loss + self.visible_weight * self._score(seen, visible)
@@ -192,8 +191,8 @@ class MaskedAutoencoder(nn.Module):
         """
         patches = self.encoder.cut(volume)                                 # (B, N, P³)
         keep, hide = choose_visible(noise, self.ratio)                     # (B, K), (B, N - K)
-        prediction = self._predict(take(patches, keep), keep, hide)        # (B, N, P³)
-        return self._score(prediction[:, keep.shape[1]:], take(patches, hide))  # (B,)
+        _, guessed = self._predict(take(patches, keep), keep, hide)        # (B, N - K, P³)
+        return self._score(guessed, take(patches, hide))                   # (B,)
 
     def trivial_loss(self, volume: Tensor, noise: Tensor) -> Tensor:
         """Return what predicting zero, the mean of a z-scored volume, would cost.
@@ -221,8 +220,8 @@ class MaskedAutoencoder(nn.Module):
         """
         patches = self.encoder.cut(volume)                                 # (B, N, P³)
         keep, hide = choose_visible(noise, self.ratio)                     # (B, K), (B, N - K)
-        prediction = self._predict(take(patches, keep), keep, hide)        # (B, N, P³)
-        filling = prediction[:, keep.shape[1]:].to(patches.dtype)          # (B, N - K, P³)
+        _, guessed = self._predict(take(patches, keep), keep, hide)        # (B, N - K, P³)
+        filling = guessed.to(patches.dtype)                                # (B, N - K, P³)
         if self.target == "normalized":
             mean, deviation = _moments(take(patches, hide))                # (B, N - K, 1) each
             filling = filling * deviation + mean                           # (B, N - K, P³)
@@ -231,8 +230,8 @@ class MaskedAutoencoder(nn.Module):
         hidden = torch.zeros_like(noise, dtype=torch.bool).scatter(1, hide, value=True)
         return filled, hidden                                              # and (B, N)
 
-    def _predict(self, visible: Tensor, keep: Tensor, hide: Tensor) -> Tensor:
-        """Predict patches from visible ones (B, K, P³): (B, N, P³), the visible before the hidden."""
+    def _predict(self, visible: Tensor, keep: Tensor, hide: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict visible (B, K, P³) and hidden patches (B, N - K, P³) from the visible ones."""
         tokens = self.narrow(self.encoder.encode(visible, keep))           # (B, 1 + K, D)
         # Attention knows no order: hidden patches come last, so nothing has to be sorted back.
         tokens = torch.cat([
@@ -241,7 +240,7 @@ class MaskedAutoencoder(nn.Module):
             self.mask_token + self.places[hide],                           # (B, N - K, D)
         ], dim=1)
         prediction: Tensor = self.head(self.norm(self.blocks(tokens)[:, 1:]))  # (B, N, P³)
-        return prediction
+        return prediction[:, : keep.shape[1]], prediction[:, keep.shape[1] :]
 
     def _score(self, prediction: Tensor, truth: Tensor) -> Tensor:
         """Compare predicted and true patches: (B, M, P³) twice -> (B,)."""

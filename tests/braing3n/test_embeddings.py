@@ -88,8 +88,7 @@ def test_moments_are_those_of_the_training_volumes_alone(plan: Plan, encoder: En
     data = InMemory(training=plan.stages.decoder.batch_size + 1)  # more than one batch
     torch.manual_seed(2)
     decoder = build_decoder(plan)
-    parts = {"encoder": encoder.state_dict(), "decoder": decoder.state_dict()}
-    made = latent_moments(plan, data, parts, CPU)
+    made = latent_moments(plan, data, encoder.state_dict(), decoder, CPU)
     with torch.no_grad():
         latent = decoder.project(encoder(data.volumes(data.train)))  # (B, C, gx, gy, gz)
     torch.testing.assert_close(made["mean"], latent.mean(dim=0), atol=1e-5, rtol=1e-4)
@@ -100,7 +99,7 @@ def test_moments_are_those_of_the_training_volumes_alone(plan: Plan, encoder: En
 def test_moments_of_so_few_subjects_that_they_show_one_are_refused(
     plan: Plan, encoder: Encoder
 ) -> None:
-    parts = {"encoder": encoder.state_dict(), "decoder": build_decoder(plan).state_dict()}
+    weights, decoder = encoder.state_dict(), build_decoder(plan)
     with pytest.raises(CohortError, match="too few subjects for latent statistics"):
-        latent_moments(plan, InMemory(training=2), parts, CPU)
-    latent_moments(plan, InMemory(training=3), parts, CPU)
+        latent_moments(plan, InMemory(training=2), weights, decoder, CPU)
+    latent_moments(plan, InMemory(training=3), weights, decoder, CPU)
