@@ -25,6 +25,11 @@ from braing3n.errors import ConfigError, RunFailedError
 
 START_TIMEOUT_S = 60.0
 POLL_S = 1.0
+ANSWER_TIMEOUT_S = 120.0
+# Unanswered questions in a row after which a run is given up; a busy machine misses one.
+MAX_UNANSWERED = 3
+# Asking Flower starts its command-line program: two seconds of a core, which sites train on.
+ASK_EVERY_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,14 @@ class SuperLink:
         Raises:
             RunFailedError: The command failed or printed something else.
         """
-        done = subprocess.run([program("flwr"), *arguments, "--format", "json"], text=True,
-                              capture_output=True, check=False, cwd=self.folder,
-                              env=self.environment)
+        try:
+            done = subprocess.run([program("flwr"), *arguments, "--format", "json"], text=True,
+                                  capture_output=True, check=False, cwd=self.folder,
+                                  env=self.environment, timeout=ANSWER_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise RunFailedError(f"`flwr {arguments[0]}` does not answer", found="none",
+                                 expected=f"an answer in {ANSWER_TIMEOUT_S:.0f} s",
+                                 fix=f"look into {self.log}") from error
         start = done.stdout.find("{")
         try:
             answer: dict[str, Any] = json.loads(done.stdout[start:]) if start >= 0 else {}
@@ -143,7 +153,7 @@ def free_port() -> int:
 
 
 def run_on_flower(
-    folder: Path, run_config: dict[str, str], num_sites: int, on_poll: Callable[[], None]
+    folder: Path, run_config: dict[str, str], num_sites: int, on_poll: Callable[[], bool]
 ) -> None:
     """Submit a run, wait until it is over, and raise unless it ended well.
 
@@ -154,7 +164,8 @@ def run_on_flower(
         folder: An empty directory for the SuperLink.
         run_config: Flower run config.
         num_sites: Simulated nodes.
-        on_poll: Called about once a second.
+        on_poll: Called about once a second; returns whether the run seems to be over, which
+            Flower is then asked about at once.
 
     Raises:
         RunFailedError: Flower says that the run failed.
@@ -178,13 +189,24 @@ def run_on_flower(
                                  fix=f"the end of {link.log} says:\n{tail(link.log)}")
 
 
-def _wait_until_over(link: SuperLink, run_id: str, on_poll: Callable[[], None]) -> str:
+def _wait_until_over(link: SuperLink, run_id: str, on_poll: Callable[[], bool]) -> str:
+    asked = time.monotonic()
+    unanswered = 0
     while True:
-        on_poll()
-        status = str(link.command("ls", "--run-id", run_id)["runs"][0]["status"])
+        time.sleep(POLL_S)
+        if not on_poll() and time.monotonic() - asked < ASK_EVERY_S:
+            continue
+        asked = time.monotonic()
+        try:
+            status = str(link.command("ls", "--run-id", run_id)["runs"][0]["status"])
+        except RunFailedError:
+            unanswered += 1
+            if unanswered == MAX_UNANSWERED:
+                raise
+            continue
+        unanswered = 0
         if status.startswith("finished"):
             return status
-        time.sleep(POLL_S)
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -54,14 +54,14 @@ class RunProgress:
         if self._console.is_terminal:
             self._progress.stop()
 
-    def update(self) -> None:
-        """Read the files once and show what they say."""
+    def update(self) -> bool:
+        """Read the files once, show what they say, and return whether they say it is over."""
         run = _read(self._out / "run.json")
         sites = {path.parent.name: _read(path)
                  for path in sorted((self._out / "sites").glob("*/progress.json"))}
         if not run.get("stages"):
             self._show("starting Flower's simulation runtime", 0.0, {}, "")
-            return
+            return _is_over(run)
         stage = run["stages"][-1]
         finished = len(stage["participation"])
         number = min(finished + 1, stage["rounds"])
@@ -69,6 +69,7 @@ class RunProgress:
                 if what.get("stage") == stage["name"] and what.get("round") == number}
         headline = f"{stage['name']} round {number}/{stage['rounds']}"
         self._show(headline, self._done(run, here), here, f"{stage['name']}{finished}")
+        return _is_over(run)
 
     def _done(self, run: dict[str, Any], sites: dict[str, dict[str, Any]]) -> float:
         """Return the share of all local steps that is done, each weighted by its cost."""
@@ -106,6 +107,10 @@ class RunProgress:
             self._bars[key] = self._progress.add_task(description, total=1.0, detail="")
         self._progress.update(self._bars[key], description=description, completed=share,
                               detail=detail)
+
+
+def _is_over(run: dict[str, Any]) -> bool:
+    return str(run.get("status", "running")) != "running"
 
 
 def _work(plan: Plan, stage: Any) -> float:
