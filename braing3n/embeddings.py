@@ -5,6 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from braing3n.data.cohort import MIN_SUBJECTS_FOR_MOMENTS
 from braing3n.data.examples import Examples, chunks
 from braing3n.errors import CohortError
 from braing3n.models.decoder import LatentDecoder
@@ -12,9 +13,6 @@ from braing3n.models.mae import Encoder
 from braing3n.plan import Plan
 from braing3n.presets import PRESETS
 from braing3n.weights import State, digest_state
-
-# The decoder, which the coordinator has, turns a mean over one subject into that subject's picture.
-MIN_SUBJECTS_FOR_MOMENTS = 3
 
 
 def cache_embeddings(plan: Plan, data: Examples, encoder: State, device: torch.device) -> str:

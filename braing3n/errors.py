@@ -67,6 +67,12 @@ class DigestError(ProtocolError):
     code = "digest"
 
 
+class DivergedError(BrainG3NError):
+    """Training at a site left the finite numbers; this round's weights are useless."""
+
+    code = "diverged"
+
+
 class RunFailedError(BrainG3NError):
     """A run ended without the models that it was started for."""
 

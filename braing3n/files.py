@@ -32,8 +32,18 @@ def replacing(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
             with part.open("rb+") as stream:
                 os.fsync(stream.fileno())
         part.replace(path)
+        if is_durable:
+            _sync(path.parent)  # the new name as well
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str, *, is_durable: bool = True) -> None:

@@ -1,6 +1,6 @@
 """From a plan to the networks that it names, and from frozen parts back to working networks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import assert_never
 
 import torch
@@ -36,10 +36,13 @@ def build_dit(plan: Plan) -> DiffusionTransformer:
 
 def build_network(plan: Plan, stage: StageName) -> nn.Module:
     """Return the network that `stage` trains with fresh initial weights."""
-    builders: dict[StageName, Callable[[Plan], nn.Module]] = {
-        "pretrain": build_autoencoder, "decoder": build_decoder, "diffusion": build_dit,
-    }
-    return builders[stage](plan)
+    if stage == "pretrain":
+        return build_autoencoder(plan)
+    if stage == "decoder":
+        return build_decoder(plan)
+    if stage == "diffusion":
+        return build_dit(plan)
+    assert_never(stage)
 
 
 def part_like(plan: Plan, part: Part) -> State:

@@ -1,7 +1,7 @@
 """The coordinator's plan: what is trained, in which order, for how long, from which seed."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, assert_never, get_args
 
 import yaml
 from pydantic import Field, model_validator
@@ -14,7 +14,7 @@ from braing3n.yaml_files import StrictModel, load_yaml, parse
 StageName = Literal["pretrain", "decoder", "diffusion"]
 # What stages hand on, frozen.
 Part = Literal["encoder", "decoder", "statistics", "dit"]
-STAGE_NAMES: tuple[StageName, ...] = ("pretrain", "decoder", "diffusion")
+STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -44,17 +44,25 @@ class ServerOptimizerPlan(StrictModel):
 
     Attributes:
         name: `fedavg` adds it; `fedavgm` adds it with Nesterov momentum; `fedadam` by Adam.
-        learning_rate: Step size; 1 is plain averaging for fedavg.
+        learning_rate: Step size; for fedavg, 1 is plain averaging. Left out, it is 1, and 0.01 for
+            fedadam, which moves every weight by about the step size whatever the update.
         momentum: fedavgm's momentum and fedadam's first decay.
         second_decay: fedadam's second decay.
         tau: fedadam's smallest denominator.
     """
 
     name: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
-    learning_rate: Positive = 1.0
+    learning_rate: Positive | None = None
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     second_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     tau: Positive = 1e-3
+
+    @property
+    def step_size(self) -> float:
+        """The learning rate that is given, or the optimiser's own."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.01 if self.name == "fedadam" else 1.0
 
 
 class StagePlan(StrictModel):
@@ -172,12 +180,13 @@ class Plan(StrictModel):
 
     def stage(self, name: StageName) -> PretrainPlan | DecoderPlan | DiffusionPlan:
         """Return the plan of one stage."""
-        plans: dict[StageName, PretrainPlan | DecoderPlan | DiffusionPlan] = {
-            "pretrain": self.stages.pretrain,
-            "decoder": self.stages.decoder,
-            "diffusion": self.stages.diffusion,
-        }
-        return plans[name]
+        if name == "pretrain":
+            return self.stages.pretrain
+        if name == "decoder":
+            return self.stages.decoder
+        if name == "diffusion":
+            return self.stages.diffusion
+        assert_never(name)
 
     def canonical(self) -> str:
         """Return the plan's one JSON text, which travels and is digested."""

@@ -16,13 +16,15 @@ from braing3n.plan import Part, StageName
 from braing3n.yaml_files import StrictModel
 
 PROTOCOL_VERSION = 1
+# Volumes that one site may claim. A claim cannot be checked, but none may drown out all others.
+MAX_WEIGHT = 1_000_000
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 # The only words about a failure that cross the wire. Detail stays in the site's own log.
-REFUSALS = ("config", "cohort", "digest", "error", "internal", "missing_part", "output", "protocol",
-            "scan", "stranger")
+REFUSALS = ("config", "cohort", "digest", "diverged", "error", "internal", "missing_part", "output",
+            "protocol", "scan", "stranger")
 
 
 def fixed_word(word: str) -> str:
@@ -89,10 +91,10 @@ class Reply(StrictModel):
     plan_digest: Digest
     layout: Digest | None = None
     missing: tuple[Part, ...] = ()
-    weight: Annotated[int, Field(ge=0)] = 0
-    metrics: dict[str, float] = Field(default_factory=dict)
+    weight: Annotated[int, Field(ge=0, le=MAX_WEIGHT)] = 0
+    metrics: dict[str, float] = Field(default_factory=dict, max_length=32)
     train_loss: float | None = None
-    losses: tuple[float, ...] = ()
+    losses: Annotated[tuple[float, ...], Field(max_length=64)] = ()
     seconds: Annotated[float, Field(ge=0)] = 0.0
     peak_memory_mb: Annotated[float, Field(ge=0)] = 0.0
     num_skipped: Annotated[int, Field(ge=0)] = 0

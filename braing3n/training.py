@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from braing3n.data.examples import Example
-from braing3n.errors import ProtocolError
+from braing3n.errors import DivergedError
 from braing3n.plan import OptimizerPlan, StagePlan
 from braing3n.weights import State, load_weights, save_weights
 
@@ -114,7 +114,7 @@ def train_round(
         on_step: Called with (steps done, steps in all, loss).
 
     Raises:
-        ProtocolError: A loss is not finite; the weights of this round are useless.
+        DivergedError: A loss or a gradient is not finite. Nothing is kept of the round then.
     """
     network = objective.network
     network.load_state_dict(start)
@@ -155,14 +155,20 @@ def _step(
     with autocast(objective.device):
         loss = objective.losses(batch, generator).mean()
     if not torch.isfinite(loss):
-        raise ProtocolError("training diverged", expected="a finite loss", found=str(loss.item()),
-                            fix="lower the learning rate of this stage in the plan")
+        raise _diverged("loss", loss)
     loss.backward()  # type: ignore[no-untyped-call]
     if plan.proximal_mu:
         _pull_back(network, start, plan.proximal_mu)
-    nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
+    norm = nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
+    if not torch.isfinite(norm):  # else AdamW's moments, which outlive the round, are lost
+        raise _diverged("gradient", norm)
     optimizer.step()
     return loss.item()
+
+
+def _diverged(what: str, found: Tensor) -> DivergedError:
+    return DivergedError("training diverged", expected=f"a finite {what}", found=str(found.item()),
+                         fix="lower the learning rate of this stage in the plan")
 
 
 def _pull_back(network: nn.Module, start: State, mu: float) -> None:

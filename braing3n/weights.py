@@ -6,8 +6,8 @@ itself, and a digest of the layout tells whether both built the same.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,13 @@ from torch import Tensor
 
 from braing3n.errors import DigestError, OutputError, ProtocolError
 from braing3n.files import canonical_json, digest_bytes, replacing
+
+# What `numpy.save` writes before a flat float32 array. NumPy's own loader is not for bytes from
+# strangers: it opens archives, evaluates the header, and makes room for any size that it claims.
+_NPY_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '<f4', 'fortran_order': False, 'shape': \((?P<count>\d{1,15}),\), "
+    rb"\} *\n", re.DOTALL,
+)
 
 Vector = npt.NDArray[np.float32]
 State = Mapping[str, Tensor]
@@ -96,15 +103,15 @@ def vector_from_npy(contents: Sequence[bytes]) -> Vector:
     if len(contents) != 1:
         raise ProtocolError("weights cannot be read", expected=expected,
                             found=f"{len(contents)} arrays", fix=fix)
-    try:
-        vector = np.load(BytesIO(contents[0]), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    header = _NPY_HEADER.match(contents[0])
+    if header is None:
         raise ProtocolError("weights cannot be read", expected=expected,
-                            found="bytes of another format", fix=fix) from error
-    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.ndim != 1:
-        raise ProtocolError("weights cannot be read", expected=expected,
-                            found="an array of another kind", fix=fix)
-    return vector
+                            found="bytes of another format or an array of another kind", fix=fix)
+    body = memoryview(contents[0])[header.end():]
+    if len(body) != 4 * int(header["count"]):
+        raise ProtocolError("weights cannot be read", expected=f"{int(header['count'])} numbers",
+                            found=f"{len(body)} bytes", fix=fix)
+    return np.frombuffer(body, np.dtype("<f4"))
 
 
 def save_weights(path: Path, state: State) -> None:

@@ -8,11 +8,12 @@ from pydantic import ValidationError
 
 import braing3n
 from braing3n.errors import ProtocolError
+from braing3n.files import digest_bytes
 from braing3n.plan import StageName
 from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task, code_digest, software_version
 from braing3n.weights import Vector, vector_from_npy
 from client.guard import guard
-from client.site import open_site
+from client.site import Site, open_site
 from client.work import evaluate, install, moments, train
 
 app = ClientApp(mods=[guard])
@@ -21,10 +22,12 @@ app = ClientApp(mods=[guard])
 @app.query("hello")
 def hello(message: Message, context: Context) -> Message:
     """Say who this site is and which code it runs."""
+    site = open_site(context)
     text = Hello(
-        site=open_site(context).config.name, protocol=PROTOCOL_VERSION, version=software_version(),
+        site=site.config.name, protocol=PROTOCOL_VERSION, version=software_version(),
         code_digest=code_digest([Path(braing3n.__file__).parent, Path(__file__).parent]),
     ).model_dump_json()
+    site.log(f"answering hello: {text}")
     return Message(RecordDict({"message": ConfigRecord({"json": text})}), reply_to=message)
 
 
@@ -32,7 +35,8 @@ def hello(message: Message, context: Context) -> Message:
 def install_part(message: Message, context: Context) -> Message:
     """Keep a frozen part, if it has the digest that was announced."""
     task, vector = read_task(message)
-    return write_reply(message, install(open_site(context), task, vector), None)
+    site = open_site(context)
+    return write_reply(site, message, install(site, task, vector), None)
 
 
 @app.train("pretrain")
@@ -57,14 +61,16 @@ def diffusion(message: Message, context: Context) -> Message:
 def latent_moments(message: Message, context: Context) -> Message:
     """Return the moments of the latents over the training volumes."""
     task, _ = read_task(message)
-    return write_reply(message, *moments(open_site(context), task))
+    site = open_site(context)
+    return write_reply(site, message, *moments(site, task))
 
 
 @app.evaluate()
 def evaluate_stage(message: Message, context: Context) -> Message:
     """Measure a stage's result on held-out subjects."""
     task, vector = read_task(message)
-    return write_reply(message, evaluate(open_site(context), task, vector), None)
+    site = open_site(context)
+    return write_reply(site, message, evaluate(site, task, vector), None)
 
 
 def _train(message: Message, context: Context, stage: StageName) -> Message:
@@ -72,7 +78,8 @@ def _train(message: Message, context: Context, stage: StageName) -> Message:
     if task.stage != stage:
         raise ProtocolError("the task is for another stage", expected=stage, found=task.stage,
                             fix="ask the coordinator")
-    return write_reply(message, *train(open_site(context), task, vector))
+    site = open_site(context)
+    return write_reply(site, message, *train(site, task, vector))
 
 
 def read_task(message: Message) -> tuple[Task, Vector | None]:
@@ -90,9 +97,16 @@ def read_task(message: Message) -> tuple[Task, Vector | None]:
     return task, vector_from_npy([array.data for array in arrays]) if arrays else None
 
 
-def write_reply(message: Message, reply: Reply, vector: Vector | None) -> Message:
-    """Return the reply message: the report, and the array where there is one."""
-    content = RecordDict({"message": ConfigRecord({"json": reply.model_dump_json()})})
+def write_reply(site: Site, message: Message, reply: Reply, vector: Vector | None) -> Message:
+    """Return the reply message: the report, and the array where there is one.
+
+    What goes out is logged first, so that a site can show what it sent.
+    """
+    text = reply.model_dump_json()
+    content = RecordDict({"message": ConfigRecord({"json": text})})
+    array = "no array"
     if vector is not None:
         content["arrays"] = ArrayRecord({"weights": Array(vector)})
+        array = f"{vector.size} float32 numbers of sha256 {digest_bytes(vector.tobytes())}"
+    site.log(f"answering {message.metadata.message_type}: {text} and {array}")
     return Message(content, reply_to=message)

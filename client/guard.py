@@ -24,13 +24,13 @@ def guard(message: Message, context: Context, call_next: ClientAppCallable) -> M
         return call_next(message, context)
     except Exception as error:  # noqa: BLE001  # the text of any exception may name a patient
         word = fixed_word(error.code) if isinstance(error, BrainG3NError) else "internal"
-        _record(context, error)
+        _record(context, word, error)
         return Message(Error(FIRST_CODE + REFUSALS.index(word), word), reply_to=message)
 
 
-def _record(context: Context, error: Exception) -> None:
-    """Write the detail into the site's log; where there is none, to the client's own console."""
-    text = "".join(traceback.format_exception(error))
+def _record(context: Context, word: str, error: Exception) -> None:
+    """Write what goes out and why into the site's log; where there is none, to the console."""
+    text = f"answering with a refusal: {word}\n" + "".join(traceback.format_exception(error))
     try:
         open_site(context).log(text)
     except Exception:  # noqa: BLE001  # without a readable site file there is no log

@@ -98,9 +98,17 @@ def open_site(context: Context) -> Site:
     Raises:
         ConfigError: There is no such file, or it is wrong.
     """
+    config = load_site_config(_settings(context))
+    # Cache, pictures and log hold scans, paths and ids; a folder that is there keeps its mode.
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Site(config)
+
+
+def _settings(context: Context) -> Path:
+    """Return the site's file; see `open_site`."""
     own = context.node_config.get("site-config")
     if own is not None:
-        return Site(load_site_config(Path(str(own))))
+        return Path(str(own))
     number = context.node_config.get("partition-id")
     folder = str(context.run_config.get("sites", ""))
     if number is None or not folder:
@@ -112,7 +120,7 @@ def open_site(context: Context) -> Site:
         raise ConfigError("there are more simulated nodes than sites", expected=f"{len(paths)} nodes",
                           found=f"node number {number}",
                           fix="start as many simulated nodes as there are files in `sites`")
-    return Site(load_site_config(paths[int(number)]))
+    return paths[int(number)]
 
 
 def check_task(task: Task) -> Plan:

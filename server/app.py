@@ -37,6 +37,9 @@ def main(grid: Grid, context: Context) -> None:
     try:
         sites = settings.get("sites", "")
         expected = len(list(Path(sites).glob("*.yaml"))) if sites else plan.min_sites
+        if expected == 0:
+            raise ConfigError("the run config names no sites", expected="a folder of site files",
+                              found=f"no *.yaml in {sites}", fix="correct `sites`")
         federate(grid, run, expected)
     except BrainG3NError as error:
         run.fail(f"{error.what}: expected {error.expected}, found {error.found}")
@@ -50,7 +53,7 @@ def federate(grid: Grid, run: RunFolder, expected: int) -> None:
     """Greet the sites, run every stage, and say in the run's folder how it ended."""
     roster = greet(grid, expected, CONNECT_TIMEOUT_S)
     run.sites = tuple(member.name for member in roster.members)
-    run.strangers = roster.strangers
+    run.strangers, run.code_digest = roster.strangers, roster.code_digest
     run.num_expected = expected
     run.write()
     if len(run.sites) < run.plan.min_sites:
@@ -140,9 +143,8 @@ class Federation:
         self.run.write_model(part, frozen)
         if any(part in later.needs for later in STAGES):
             task = self._task(stage, record.rounds, state)
-            # A site that misses this asks for the part when a task names it.
-            record.bytes_frozen += self.strategy.install(
-                self.strategy.members, task, part, frozen, refused={}
+            record.add_delivery(
+                part, self.strategy.install(self.strategy.members, task, part, frozen)
             )
 
     def _gather_statistics(self, stage: Stage, record: StageRecord) -> None:

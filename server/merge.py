@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import ceil
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,7 @@ class ServerOptimizer:
     `fedavg` is McMahan et al. 2017, https://arxiv.org/abs/1602.05629; `fedavgm` Hsu et al. 2019,
     https://arxiv.org/abs/1909.06335, with Nesterov momentum as in DiLoCo (Douillard et al. 2023,
     https://arxiv.org/abs/2311.08105); `fedadam` Reddi et al. 2021, algorithm 2,
-    https://arxiv.org/abs/2003.00295.
+    https://arxiv.org/abs/2003.00295, whose second moment starts at τ².
 
     Attributes:
         plan: Which, and its settings.
@@ -97,17 +98,19 @@ class ServerOptimizer:
         """Return the new weights; `update` points downhill, the opposite of a gradient."""
         plan = self.plan
         if plan.name == "fedavg":
-            return _added(weights, plan.learning_rate, update)
+            return _added(weights, plan.step_size, update)
         first = self.slots.get("first", np.zeros_like(weights))
         if plan.name == "fedavgm":
             first = _added(update, plan.momentum, first)
             self.slots = {"first": first}
-            return _added(weights, plan.learning_rate, _added(update, plan.momentum, first))
-        second = self.slots.get("second", np.zeros_like(weights))
-        first = _blend(first, update, plan.momentum)
-        second = _blend(second, update * update, plan.second_decay)
-        self.slots = {"first": first, "second": second}
-        return _added(weights, plan.learning_rate, _ratio(first, second, plan.tau))
+            return _added(weights, plan.step_size, _added(update, plan.momentum, first))
+        if plan.name == "fedadam":
+            second = self.slots.get("second", np.full_like(weights, plan.tau**2))
+            first = _blend(first, update, plan.momentum)
+            second = _blend(second, update * update, plan.second_decay)
+            self.slots = {"first": first, "second": second}
+            return _added(weights, plan.step_size, _ratio(first, second, plan.tau))
+        assert_never(plan.name)
 
 
 @dataclass

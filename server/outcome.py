@@ -1,4 +1,4 @@
-"""What came of a round, and of a stage: what is recorded and written, without how it was got."""
+"""What rounds leave behind: a round's outcome, and a part that is trained no more."""
 
 from dataclasses import dataclass, field
 

@@ -20,10 +20,12 @@ class Roster:
     Attributes:
         members: Sites that take part, by name.
         strangers: What was wrong with nodes that do not, by name or node id.
+        code_digest: Of the code that every member says it runs.
     """
 
     members: tuple[Member, ...]
     strangers: dict[str, str]
+    code_digest: str
 
 
 def expected_code_digest() -> str:
@@ -80,4 +82,4 @@ def _sort_out(hellos: dict[int, Hello], strangers: dict[str, str]) -> Roster:
             strangers[f"{hello.site} (node {node})"] = "name_taken"
         else:
             members.append(Member(hello.site, node))
-    return Roster(tuple(sorted(members, key=lambda member: member.name)), strangers)
+    return Roster(tuple(sorted(members, key=lambda member: member.name)), strangers, digest)

@@ -20,7 +20,8 @@ from braing3n.protocol import software_version
 from braing3n.weights import State, Vector, save_weights
 from server.outcome import Frozen, Round
 
-NO_PRIVACY = "no differential privacy; updates can reveal training data"
+NO_PRIVACY = ("no differential privacy and no secure aggregation: the coordinator sees each site's "
+              "update; updates and the finished models can reveal training data")
 
 
 @dataclass
@@ -31,6 +32,7 @@ class StageRecord:
     rounds: int
     participation: list[dict[str, Any]] = field(default_factory=list)
     other_exchanges: list[dict[str, Any]] = field(default_factory=list)
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     bytes_down: int = 0
     bytes_up: int = 0
@@ -62,6 +64,19 @@ class StageRecord:
         self.num_skipped.update({site: reply.num_skipped for site, reply in outcome.replies.items()
                                  if reply.num_skipped})
 
+    def add_delivery(self, part: Part, outcome: Round) -> None:
+        """Take the sending of a frozen part into the record.
+
+        A site that missed it is no loss yet: it asks for the part when a task names it.
+        """
+        self.deliveries.append({
+            "part": part, "asked": list(outcome.asked),
+            "refused": dict(sorted(outcome.refused.items())),
+            "seconds": round(outcome.seconds, 3), "bytes_frozen": outcome.bytes_frozen,
+        })
+        self.seconds += outcome.seconds
+        self.bytes_frozen += outcome.bytes_frozen
+
     def as_json(self) -> dict[str, Any]:
         """Return the record as it stands in run.json.
 
@@ -77,6 +92,7 @@ class StageRecord:
             "site_peak_memory_mb": round(self.site_peak_memory_mb, 1), "metrics": self.metrics,
             "scans_left_out": self.num_skipped,
             "participation": self.participation, "other_exchanges": self.other_exchanges,
+            "deliveries": self.deliveries,
         }
 
 
@@ -99,6 +115,7 @@ class RunFolder:
         self.status = "running"
         self.sites: tuple[str, ...] = ()
         self.strangers: dict[str, str] = {}
+        self.code_digest: str | None = None
         self.num_expected = 0
         self.records: list[StageRecord] = []
         self.models: dict[Part, dict[str, str]] = {}
@@ -117,7 +134,8 @@ class RunFolder:
             "schema": 1, "id": self.run_id, "name": self.plan.name, "status": self.status,
             "plan_digest": self.plan.digest, "encoder_digest": encoder and encoder["digest"],
             "started": self._started, "ended": None if self.status == "running" else _now(),
-            "privacy": NO_PRIVACY, "versions": versions(), "sites": list(self.sites),
+            "privacy": NO_PRIVACY, "versions": versions(), "code_digest": self.code_digest,
+            "sites": list(self.sites),
             "strangers": self.strangers, "stages": [record.as_json() for record in self.records],
             "models": self.models,
         }
@@ -165,8 +183,10 @@ class RunFolder:
 
     def write_model(self, part: Part, frozen: Frozen) -> None:
         """Write a finished part to `model/`."""
-        save_weights(self.path / "model" / f"{part}.safetensors", frozen.state)
-        self.models[part] = {"file": f"model/{part}.safetensors", "digest": frozen.digest}
+        path = self.path / "model" / f"{part}.safetensors"
+        save_weights(path, frozen.state)
+        self.models[part] = {"file": f"model/{path.name}", "digest": frozen.digest,
+                             "sha256": digest_file(path)}
         self.write()
 
     def finish(self) -> None:

@@ -129,25 +129,29 @@ class Strategy:
             if part not in task.frozen:
                 continue  # a site that asks for more than the task names is answered by nothing
             targets = [m for m in sites if part in lacking[m.name] and m.name not in outcome.refused]
-            outcome.bytes_frozen += self.install(targets, task, part, frozen[part], outcome.refused)
+            delivery = self.install(targets, task, part, frozen[part])
+            outcome.refused.update(delivery.refused)
+            outcome.bytes_frozen += delivery.bytes_frozen
 
     def install(
-        self, members: Sequence[Member], task: Task, part: Part, frozen: Frozen,
-        refused: dict[str, str],
-    ) -> int:
-        """Send one frozen part, and return the payload in bytes; failures go into `refused`."""
+        self, members: Sequence[Member], task: Task, part: Part, frozen: Frozen
+    ) -> Round:
+        """Send one frozen part; the outcome says who did not take it and why."""
+        began = time.monotonic()
         order = task.model_copy(update={"part": part, "layout": layout_digest(frozen.state),
                                         "frozen": {part: frozen.digest}})
         content = record(order, pack(frozen.state))
         names = {member.node_id: member.name for member in members}
         messages = [Message(content, node, "query.install", ttl=self.timeout_s) for node in names]
-        late = set(names.values())
+        outcome = Round(asked=tuple(names.values()), bytes_frozen=len(messages) * size_of(content))
+        outcome.refused = dict.fromkeys(outcome.asked, "late")
         for node, message in exchange(self.grid, messages, self.timeout_s):
-            late.discard(names[node])
             if message.has_error():
-                refused[names[node]] = refusal_of(node, message)
-        refused.update(dict.fromkeys(late, "late"))
-        return len(messages) * size_of(content)
+                outcome.refused[names[node]] = refusal_of(node, message)
+            else:
+                del outcome.refused[names[node]]
+        outcome.seconds = time.monotonic() - began
+        return outcome
 
     def check_enough(self, task: Task, outcome: Round) -> None:
         """Check that enough sites answered, once the outcome is on record.

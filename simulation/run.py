@@ -1,5 +1,6 @@
 """`braing3n sim run`: a plan and a cohort in, three models and a report out."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -53,7 +54,11 @@ def simulate(plan_path: Path, cohort: Path | None, out: Path, sweep: str, consol
     sites = write_site_files(folders, out)
     config = {"plan": str(plan_path.resolve()), "sites": str(sites.resolve()),
               "out": str(out.resolve()), "sweep": sweep}
-    run_federation(out, plan, config, len(folders), console)
+    try:
+        run_federation(out, plan, config, len(folders), console)
+    except RunFailedError:
+        write_what_there_is(out, console)
+        raise
     return finish(out, plan, console)
 
 
@@ -110,6 +115,14 @@ def run_federation(
             if log.exists():
                 write_text(out / "flower.log", log.read_text(errors="replace"))
             _close_record(out)
+
+
+def write_what_there_is(out: Path, console: Console) -> None:
+    """Write the report of a run that failed, if it came so far as to have a record."""
+    from braing3n.report.page import write_report  # noqa: PLC0415
+
+    with contextlib.suppress(OutputError):  # the run's own failure is what the user must see
+        console.print(f"report of what there is: {write_report(out)}", markup=False, soft_wrap=True)
 
 
 def _close_record(out: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from braing3n.config import DataConfig
-from braing3n.data.cohort import is_held_out, open_cohort
+from braing3n.data.cohort import MIN_SUBJECTS_FOR_MOMENTS, is_held_out, open_cohort
 from braing3n.errors import CohortError
 from braing3n.files import write_text
 
@@ -51,18 +51,21 @@ def site_name(folder: str) -> str:
 
 
 def check_trainable(folders: dict[str, Path]) -> None:
-    """Check that every site has a subject to train on, before hours are spent on the others.
+    """Check that every site has subjects enough for all stages, before hours are spent on one.
 
     Raises:
-        CohortError: A site has no scans, or all of its subjects are held out.
+        CohortError: A site has no scans, or too few subjects beside those that are held out.
     """
     for name, folder in folders.items():
         data = DataConfig(folder=folder)
         subjects = {volume.subject for volume in open_cohort(data).volumes}
-        if all(is_held_out(subject, data.held_out) for subject in subjects):
-            raise CohortError(f"{name} has no subject to train on",
-                              expected=f"more subjects than the {data.held_out:.0%} held out by id",
-                              found=f"{len(subjects)}, all held out", fix="add subjects to that site")
+        training = sum(not is_held_out(subject, data.held_out) for subject in subjects)
+        if training < MIN_SUBJECTS_FOR_MOMENTS:
+            raise CohortError(f"{name} has too few subjects to train on",
+                              expected=f"at least {MIN_SUBJECTS_FOR_MOMENTS} beside the "
+                                       f"{data.held_out:.0%} held out by id",
+                              found=f"{training} of {len(subjects)} subjects",
+                              fix="add subjects to that site, or leave its folder out")
 
 
 def write_site_files(folders: dict[str, Path], out: Path) -> Path:

@@ -45,6 +45,7 @@ class StageRow:
     time: str
     bytes_down: str
     bytes_up: str
+    bytes_frozen: str
     memory: str
     metrics: tuple[tuple[str, str], ...]
     curves: tuple[tuple[str, str], ...]
@@ -61,13 +62,18 @@ class SitePictures:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Exchanges that went alike: which, how many answered, who did not and why."""
+    """Exchanges that went alike: which, how many answered, who did not and why.
+
+    Bytes are of one exchange: the mean, where several are taken together.
+    """
 
     stage: str
     what: str
     answered: int
     asked: int
     lost: tuple[tuple[str, str], ...]
+    bytes_down: str
+    bytes_up: str
 
 
 def write_report(run: Path) -> Path:
@@ -97,6 +103,7 @@ def write_report(run: Path) -> Path:
         findings=_findings(record),
         pictures=[_site_pictures(run, site) for site in record.sites],
         generated=None if generated is None else _data_uri(figures.generated_grid(generated)),
+        is_phantom=(run / "phantom" / "truth.tsv").exists(),
         generation=_named(record.generation),
         outcomes=[row for stage in record.stages for row in outcomes(stage)],
         plan=load_plan_text(run),
@@ -122,15 +129,21 @@ def status_level(status: str) -> str:
 def outcomes(stage: StageRecord) -> list[Outcome]:
     """Return a stage's exchanges in order, those in a row that went alike taken together."""
     rows = []
-    for lost, group in groupby(stage.participation, key=_lost):
+    for _, group in groupby(stage.participation, key=_lost):
         same = list(group)
         first, last = same[0], same[-1]
         what = (f"round {first.round}" if len(same) == 1
                 else f"rounds {first.round} to {last.round}")
-        rows.append(Outcome(stage.name, what, len(first.answered), len(first.asked), lost))
-    rows += [Outcome(stage.name, exchange.what or "another exchange", len(exchange.answered),
-                     len(exchange.asked), _lost(exchange)) for exchange in stage.other_exchanges]
-    return rows
+        rows.append(_outcome(stage.name, what, same))
+    return rows + [_outcome(stage.name, exchange.what or "another exchange", [exchange])
+                   for exchange in stage.other_exchanges]
+
+
+def _outcome(stage: str, what: str, same: Sequence[Exchange]) -> Outcome:
+    first = same[0]
+    return Outcome(stage, what, len(first.answered), len(first.asked), _lost(first),
+                   human_bytes(sum(exchange.bytes_down for exchange in same) / len(same)),
+                   human_bytes(sum(exchange.bytes_up for exchange in same) / len(same)))
 
 
 def human_bytes(count: float) -> str:
@@ -171,6 +184,7 @@ def _stage_row(stage: StageRecord, lines: Sequence[MetricLine],
         time=human_time(stage.seconds),
         bytes_down=human_bytes(stage.bytes_down),
         bytes_up=human_bytes(stage.bytes_up),
+        bytes_frozen=human_bytes(stage.bytes_frozen),
         memory=", ".join(memory) or "not measured",
         metrics=_named(stage.metrics),
         curves=tuple((label, _data_uri(image)) for label, image in images.items()),
@@ -191,7 +205,7 @@ def _named(metrics: Mapping[str, float | None]) -> tuple[tuple[str, str], ...]:
 def _sent(record: RunRecord) -> dict[str, str]:
     """Return the bytes that went both ways, and a site's share of those that left."""
     up = sum(stage.bytes_up for stage in record.stages)
-    down = sum(stage.bytes_down for stage in record.stages)
+    down = sum(stage.bytes_down + stage.bytes_frozen for stage in record.stages)
     exchanges = [e for stage in record.stages
                  for e in stage.participation + stage.other_exchanges]
     answers = sum(len(exchange.answered) for exchange in exchanges)

@@ -34,6 +34,8 @@ class Exchange(_Record):
     asked: tuple[str, ...]
     answered: tuple[str, ...]
     refused: dict[str, str] = Field(default_factory=dict)
+    bytes_down: int = 0
+    bytes_up: int = 0
 
 
 class StageRecord(_Record):
@@ -46,6 +48,7 @@ class StageRecord(_Record):
     seconds: float
     bytes_down: int
     bytes_up: int
+    bytes_frozen: int = 0
     peak_memory_mb: float | None = None
     site_peak_memory_mb: float | None = None
     metrics: dict[str, float | None] = Field(default_factory=dict)
@@ -58,6 +61,7 @@ class ModelRecord(_Record):
 
     file: str
     digest: str
+    sha256: str | None = None
 
 
 class RunRecord(_Record):
@@ -72,6 +76,7 @@ class RunRecord(_Record):
     ended: str | None = None
     privacy: str
     versions: dict[str, str]
+    code_digest: str | None = None
     sites: tuple[str, ...]
     strangers: dict[str, str] = Field(default_factory=dict)
     stages: tuple[StageRecord, ...]
@@ -129,11 +134,14 @@ def load_run(run: Path) -> RunRecord:
 def load_metrics(run: Path) -> list[MetricLine]:
     """Read metrics.jsonl; a run that ended in its first round has none.
 
+    A last line without its end, which a run leaves that was cut off while it wrote, is passed over.
+
     Raises:
         OutputError: A line is malformed.
     """
     path = run / "metrics.jsonl"
-    lines = (_read_text(path) or "").splitlines()
+    text = _read_text(path) or ""
+    lines = text[: text.rfind("\n") + 1].splitlines()
     return [_parse(MetricLine, line, f"line {number} of {path}")
             for number, line in enumerate(lines, start=1)]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from braing3n.data.examples import Example
-from braing3n.errors import ProtocolError
+from braing3n.errors import DivergedError
 from braing3n.plan import OptimizerPlan, PretrainPlan
 from braing3n.training import batches, learning_rate, seed_for, thin, train_round
 
@@ -103,8 +103,22 @@ def test_fedprox_pulls_back_to_the_global_weights(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_ends_the_round(tmp_path: Path) -> None:
     weights = {"weight": torch.full((1, 1), 1e30), "bias": torch.zeros(1)}
-    with pytest.raises(ProtocolError, match="diverged"):
+    with pytest.raises(DivergedError, match="diverged"):
         train(tmp_path, weights=weights)
+    assert not list(tmp_path.iterdir())
+
+
+class Cliff(Line):
+    """Its loss is finite at the start, and the slope of it is not."""
+
+    def losses(self, batch: list[Example], generator: torch.Generator) -> Tensor:
+        return self.network.weight.squeeze().sqrt().expand(len(batch))
+
+
+def test_a_gradient_that_is_not_finite_leaves_no_moments_behind(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match="diverged"):
+        train_round(Cliff(), plan(), start(), examples=EXAMPLES, round_index=0, seed=0,
+                    moments=tmp_path)
     assert not list(tmp_path.iterdir())
 
 

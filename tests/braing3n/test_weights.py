@@ -81,6 +81,13 @@ def npy(array: np.ndarray, **options: bool) -> bytes:
     return stream.getvalue()
 
 
+def claiming(shape: str) -> bytes:
+    """Return a file whose header claims a shape, and a few numbers."""
+    text = "{'descr': '<f4', 'fortran_order': False, 'shape': " + shape + ", }"
+    header = text.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(12)
+
+
 def test_an_array_is_read_from_numpys_format() -> None:
     vector = np.arange(5, dtype=np.float32)
     assert vector_from_npy([npy(vector)]).tolist() == vector.tolist()
@@ -89,14 +96,19 @@ def test_an_array_is_read_from_numpys_format() -> None:
 @pytest.mark.parametrize("contents", [
     [], [npy(np.zeros(1, np.float32))] * 2, [b""], [b"\x93NUMPY"], [npy(np.zeros(2))],
     [npy(np.zeros((2, 2), np.float32))], [npy(np.array([{}], object), allow_pickle=True)],
-    [npy(np.zeros(100, np.float32))[:-5]],
+    [npy(np.zeros(100, np.float32))[:-5]], [npy(np.zeros(3, np.float32)) + b"x"],
+    [npy(np.zeros(3, ">f4"))], [b"PK\x03\x04 not an archive"], [claiming("(999999999999999,)")],
+    [claiming("(-1,)")], [claiming("(10**9,)")], [claiming("(True,)")],
 ])
 def test_other_bytes_than_one_flat_float32_array_are_refused(contents: list[bytes]) -> None:
     with pytest.raises(ProtocolError):
         vector_from_npy(contents)
 
 
-@given(st.binary(max_size=200))
+@given(st.binary(max_size=200) | st.builds(
+    lambda at, byte: claiming("(3,)")[:at] + byte + claiming("(3,)")[at + 1:],
+    st.integers(0, 130), st.binary(max_size=2),
+))
 def test_no_bytes_end_in_anything_but_a_vector_or_a_protocol_error(content: bytes) -> None:
     try:
         vector_from_npy([content])

@@ -45,7 +45,9 @@ def test_an_error_leaves_the_site_as_one_listed_word_and_stays_whole_in_its_log(
     reply = answer_to(error, tmp_path)
     assert reply.error.reason == word
     assert SECRET not in str(reply)
-    assert SECRET in (tmp_path / "a" / "site.log").read_text()
+    log = (tmp_path / "a" / "site.log").read_text()
+    assert SECRET in log
+    assert f"answering with a refusal: {word}" in log
 
 
 @given(st.text() | st.sampled_from(REFUSALS))

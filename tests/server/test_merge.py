@@ -95,7 +95,7 @@ def test_fedadam_follows_reddi_et_al() -> None:
                                tau=1e-3)
     optimizer = ServerOptimizer(plan)
     weights, naive = np.zeros(4, np.float32), np.zeros(4)
-    first, second = np.zeros(4), np.zeros(4)
+    first, second = np.zeros(4), np.full(4, 1e-6)  # the second begins at tau squared
     for update in updates():
         weights = optimizer.step(weights, update)
         first = 0.9 * first + 0.1 * update

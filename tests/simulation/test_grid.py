@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Context, Error, Message
 from flwr.clientapp import ClientApp
+from safetensors.numpy import load_file
 
-from braing3n.errors import RunFailedError
+from braing3n.errors import ConfigError, RunFailedError
 from braing3n.protocol import Hello
 from client.app import app as client_app
 from server.app import app as server_app
@@ -75,6 +77,8 @@ def test_rounds_after_the_first_stage_carry_no_encoder(finished: Path) -> None:
     pretrain, decoder, diffusion = read(finished)["stages"]
     encoder = (finished / "model" / "encoder.safetensors").stat().st_size
     assert pretrain["bytes_frozen"] > 2 * encoder * 0.99  # once to each of two sites
+    assert [(d["part"], d["asked"], d["refused"]) for d in pretrain["deliveries"]] == [
+        ("encoder", ["site-a", "site-b"], {})]
     for stage in (decoder, diffusion):
         trained = finished / "model" / ("decoder" if stage is decoder else "dit")
         size = trained.with_suffix(".safetensors").stat().st_size
@@ -98,6 +102,36 @@ def test_metrics_follow_the_global_weights_from_before_the_first_round(finished:
     seen = {(line["stage"], line["round"]) for line in lines if line["phase"] == "evaluate"}
     assert {("pretrain", 0), ("pretrain", 1), ("pretrain", 2), ("decoder", 1)} <= seen
     assert all(np.isfinite(list(line["metrics"].values())).all() for line in lines)
+
+
+def test_a_model_file_has_the_digests_of_the_record(finished: Path) -> None:
+    for model in read(finished)["models"].values():
+        path = finished / model["file"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == model["sha256"]
+        assert digest_as_the_readme_says(load_file(path)) == model["digest"]
+
+
+def digest_as_the_readme_says(tensors: dict[str, np.ndarray]) -> str:
+    names = sorted(tensors)
+    shapes = {name: list(tensors[name].shape) for name in names}
+    layout = json.dumps(shapes, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    content = hashlib.sha256(layout.encode()).hexdigest().encode()
+    return hashlib.sha256(
+        content + b"".join(tensors[name].astype("<f4").tobytes() for name in names)
+    ).hexdigest()
+
+
+def test_a_sites_log_lists_every_answer_and_only_its_owner_may_look(finished: Path) -> None:
+    stages = read(finished)["stages"]
+    exchanges = sum(len(s["participation"]) + len(s["other_exchanges"]) for s in stages)
+    for site in ("site-a", "site-b"):
+        folder = finished / "sites" / site
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert (folder / "site.log").stat().st_mode & 0o777 == 0o600
+        lines = (folder / "site.log").read_text().splitlines()
+        answers = [line for line in lines if " answering " in line]
+        assert len(answers) == 1 + exchanges + 3  # hello first; three frozen parts were installed
+        assert sum("float32 numbers of sha256" in line for line in answers) == 5 + 1  # and moments
 
 
 def test_pictures_of_a_subject_stay_in_the_sites_own_folder(finished: Path) -> None:
@@ -187,6 +221,26 @@ def forget(message: Message, out: Path, site: str) -> None:
     if message.metadata.message_type == "train.decoder" and not (out / "forgot").exists():
         (out / "forgot").touch()
         shutil.rmtree(out / "sites" / site / "frozen")
+
+
+def test_a_site_that_could_not_take_the_encoder_is_named_where_it_was_sent(run: Run) -> None:
+    def stand_in_the_way(message: Message, out: Path) -> None:
+        frozen = out / "sites" / "site-b" / "frozen"  # a file there keeps the folder from being made
+        if message.metadata.message_type == "query.install" and not (out / "once").exists():
+            (out / "once").touch()
+            frozen.touch()
+        elif message.metadata.message_type == "train.decoder" and frozen.is_file():
+            frozen.unlink()
+
+    record = read(run("full", apps=(server_app, wrap(client_app, before=stand_in_the_way))))
+    assert record["stages"][0]["deliveries"][0]["refused"] == {"site-b": "internal"}
+    assert record["status"] == "completed"  # it asked for the encoder when a task named it
+
+
+def test_a_folder_without_site_files_is_no_federation(tmp_path: Path, short_plan: str) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ConfigError, match="names no sites"):
+        run_locally(PLANS / "demo.yaml", tmp_path / "none", tmp_path / "out", sweep=short_plan)
 
 
 def test_a_client_with_other_code_is_a_stranger(run: Run) -> None:

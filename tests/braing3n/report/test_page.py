@@ -24,9 +24,11 @@ def _exchange(sites, lost=(), **more):
 def _stage(name, sites, rounds, lost, metrics):
     return {"name": name, "rounds": rounds, "sites_asked": len(sites),
             "sites_answered": len(sites) - bool(lost), "seconds": 83.4, "bytes_down": 12_345_678,
-            "bytes_up": 2_345_678, "peak_memory_mb": 812.3, "site_peak_memory_mb": 1432.0,
+            "bytes_up": 2_345_678, "bytes_frozen": 4_100_000, "peak_memory_mb": 812.3,
+            "site_peak_memory_mb": 1432.0,
             "metrics": metrics,
-            "participation": [_exchange(sites, lost.get(r, ()), round=r, seconds=1.0)
+            "participation": [_exchange(sites, lost.get(r, ()), round=r, seconds=1.0,
+                                        bytes_down=1_500_000 + r, bytes_up=700_000)
                               for r in range(1, rounds + 1)],
             "other_exchanges": [_exchange(sites, what="evaluation")]}
 
@@ -120,7 +122,7 @@ def test_the_report_of_a_whole_run_has_every_section_and_picture(tmp_path):
     for words in (PRIVACY, "completed with 3 of 4 sites in pretrain rounds 2, 5", "ab" * 32,
                   "torch 2.13", "preset: nano", "1 min 23 s", "12.3 MB", "coordinator 812 MB",
                   "0.50 times", "+6.5 dB", "site-d: timeout", "rounds 3 to 4",
-                  "Treat the page as patient data"):
+                  "treat it as patient data"):
         assert words in page.words
 
 
@@ -158,7 +160,7 @@ def test_what_sites_keep_is_said_to_be_kept(tmp_path):
     (run / "generated.npz").unlink()
     page = _page(run)
     assert "No pictures in this folder of: site-b." in page.words
-    assert "This page shows a subject's brain of site-a :" in page.words
+    assert "This page shows a subject's brain of site-a: treat it as patient data." in page.words
     assert "No generated brains are in this run's folder" in page.words
 
 
