@@ -12,9 +12,9 @@ from braing3n.plan import Part, Plan, load_plan
 from braing3n.protocol import Task
 from braing3n.weights import State, Vector, digest_state, layout_digest, pack, unpack
 from server.merge import AveragedWeights, ServerOptimizer
-from server.outcome import Frozen, Round
+from server.outcome import Frozen, Round, StageRecord
 from server.roster import greet
-from server.run_state import RunFolder, StageRecord, new_run_id
+from server.run_state import RunFolder, new_run_id
 from server.stages import STAGES, Stage, initial_weights, statistics_from
 from server.strategy import Strategy
 

@@ -1,7 +1,9 @@
-"""What rounds leave behind: a round's outcome, and a part that is trained no more."""
+"""What came of rounds: one round's outcome, a stage's record, a part that is trained no more."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from braing3n.plan import Part, StageName
 from braing3n.protocol import Reply
 from braing3n.weights import State, Vector
 
@@ -42,3 +44,82 @@ class Round:
     def answered(self) -> tuple[str, ...]:
         """Names of the sites whose replies are in the result."""
         return tuple(sorted(self.replies))
+
+
+@dataclass
+class StageRecord:
+    """What one stage took and gave, summed over its rounds."""
+
+    name: StageName
+    rounds: int
+    participation: list[dict[str, Any]] = field(default_factory=list)
+    other_exchanges: list[dict[str, Any]] = field(default_factory=list)
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    bytes_down: int = 0
+    bytes_up: int = 0
+    bytes_frozen: int = 0
+    peak_memory_mb: float = 0.0
+    site_peak_memory_mb: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    num_skipped: dict[str, int] = field(default_factory=dict)
+
+    def add(self, number: int | None, what: str, outcome: Round) -> None:
+        """Take an exchange into the record: a training round, counted from 1, or another."""
+        entry = {
+            "asked": list(outcome.asked), "answered": list(outcome.answered),
+            "refused": dict(sorted(outcome.refused.items())), "seconds": round(outcome.seconds, 3),
+            "bytes_down": outcome.bytes_down, "bytes_up": outcome.bytes_up,
+            "bytes_frozen": outcome.bytes_frozen,
+        }
+        if number is None:
+            self.other_exchanges.append({"what": what, **entry})
+        else:
+            self.participation.append({"round": number, **entry})
+        self.seconds += outcome.seconds
+        self.bytes_down += outcome.bytes_down
+        self.bytes_up += outcome.bytes_up
+        self.bytes_frozen += outcome.bytes_frozen
+        self.peak_memory_mb = peak_memory_mb()
+        peaks = [reply.peak_memory_mb for reply in outcome.replies.values()]
+        self.site_peak_memory_mb = max([self.site_peak_memory_mb, *peaks])
+        self.num_skipped.update({site: reply.num_skipped for site, reply in outcome.replies.items()
+                                 if reply.num_skipped})
+
+    def add_delivery(self, part: Part, outcome: Round) -> None:
+        """Take the sending of a frozen part into the record.
+
+        A site that missed it is no loss yet: it asks for the part when a task names it.
+        """
+        self.deliveries.append({
+            "part": part, "asked": list(outcome.asked),
+            "refused": dict(sorted(outcome.refused.items())),
+            "seconds": round(outcome.seconds, 3), "bytes_frozen": outcome.bytes_frozen,
+        })
+        self.seconds += outcome.seconds
+        self.bytes_frozen += outcome.bytes_frozen
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as it stands in run.json.
+
+        `sites_answered` counts the sites that are in the result of every round.
+        """
+        asked = {name for entry in self.participation for name in entry["asked"]}
+        always = set(asked).intersection(*(entry["answered"] for entry in self.participation))
+        return {
+            "name": self.name, "rounds": self.rounds, "sites_asked": len(asked),
+            "sites_answered": len(always), "seconds": round(self.seconds, 3),
+            "bytes_down": self.bytes_down, "bytes_up": self.bytes_up,
+            "bytes_frozen": self.bytes_frozen, "peak_memory_mb": round(self.peak_memory_mb, 1),
+            "site_peak_memory_mb": round(self.site_peak_memory_mb, 1), "metrics": self.metrics,
+            "scans_left_out": self.num_skipped,
+            "participation": self.participation, "other_exchanges": self.other_exchanges,
+            "deliveries": self.deliveries,
+        }
+
+
+def peak_memory_mb() -> float:
+    """Return this process's largest resident memory so far, in MB."""
+    import resource  # noqa: PLC0415  # absent on Windows, where only this figure is lost
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

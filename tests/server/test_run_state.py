@@ -10,8 +10,8 @@ from braing3n.files import digest_file
 from braing3n.plan import load_plan
 from braing3n.protocol import Reply
 from braing3n.weights import digest_state, load_weights
-from server.outcome import Frozen, Round
-from server.run_state import RunFolder, StageRecord, describe_outcome
+from server.outcome import Frozen, Round, StageRecord
+from server.run_state import RunFolder, describe_outcome
 from simulation.run import PLANS
 
 PLAN = load_plan(PLANS / "demo.yaml")
