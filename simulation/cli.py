@@ -23,15 +23,17 @@ def run(
                           "synthetic brains at four sites."),
     ] = None,
     sweep: Annotated[
-        str, typer.Option(help="Replace values of the plan, as 'seed=3 stages.decoder.rounds=2'.")
-    ] = "",
+        list[str] | None,
+        typer.Option(help="Replace values of the plan, as 'seed=3 stages.decoder.rounds=2'. May be "
+                          "given several times."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout.")] = False,
 ) -> None:
     """Train all three stages over simulated sites, and write a report to look at."""
     from simulation.run import PLANS, read_run, simulate  # noqa: PLC0415  # keeps --help fast
 
     console = Console(stderr=True)
-    report = simulate(plan or PLANS / "demo.yaml", cohort, out, sweep, console)
+    report = simulate(plan or PLANS / "demo.yaml", cohort, out, " ".join(sweep or []), console)
     content = read_run(out)
     if as_json:
         typer.echo((out / "run.json").read_text(), nl=False)

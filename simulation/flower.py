@@ -127,6 +127,7 @@ def open_superlink(folder: Path) -> Iterator[SuperLink]:
         yield link
     finally:
         _end(process)
+        _end_left_over(home)
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -227,6 +228,31 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             os.killpg(process.pid, sign)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(wait_s)
+
+
+def _end_left_over(home: Path, wait_s: float = 5.0) -> None:
+    """End what a SuperLink of ours started and left: simulation and Ray have sessions of their own.
+
+    They are told by the FLWR_HOME that they inherited, which is no other run's.
+    """
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        for process in _processes_of(home):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, sign)
+        deadline = time.monotonic() + wait_s
+        while _processes_of(home) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def _processes_of(home: Path) -> list[int]:
+    """Return the processes, zombies apart, whose environment has this FLWR_HOME."""
+    mark = f"FLWR_HOME={home}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -104,7 +104,7 @@ def write_report(run: Path) -> Path:
         pictures=[_site_pictures(run, site) for site in record.sites],
         generated=None if generated is None else _data_uri(figures.generated_grid(generated)),
         is_phantom=(run / "phantom" / "truth.tsv").exists(),
-        generation=_named(record.generation),
+        generation=_generation(record.generation),
         outcomes=[row for stage in record.stages for row in outcomes(stage)],
         plan=load_plan_text(run),
     )
@@ -226,6 +226,17 @@ def _findings(record: RunRecord) -> list[str]:
             found.append(f"{stage.name}: reconstructions are {psnr - mean:+.1f} dB against "
                          "predicting the mean volume (above 0 is better).")
     return found
+
+
+def _generation(figures_of: Mapping[str, float | None]) -> str | None:
+    """Return how generated brains followed the age that was asked for, in a sentence."""
+    rank, young, old, count = (figures_of.get(f"age_ventricle_{name}") for name in
+                               ("spearman", "young_ml", "old_ml", "num_samples"))
+    if rank is None or young is None or old is None or count is None:
+        return None
+    return (f"Generated brains: over {count:.0f} of ages 25 to 85, ventricles follow the age that was "
+            f"asked for with a rank correlation of {rank:.2f} (1 is in perfect order, 0 not at all): "
+            f"{young:.1f} ml in the younger half, {old:.1f} ml in the older.")
 
 
 def _site_pictures(run: Path, site: str) -> SitePictures:

@@ -126,6 +126,15 @@ def test_the_report_of_a_whole_run_has_every_section_and_picture(tmp_path):
         assert words in page.words
 
 
+def test_the_age_of_generated_brains_is_told_in_a_sentence(tmp_path):
+    run = _write_run(tmp_path / "run", sites=("a",))
+    assert "Generated brains:" not in _page(run).words
+    _change(run, generation={"age_ventricle_spearman": 0.4782, "age_ventricle_num_samples": 40,
+                             "age_ventricle_young_ml": 33.88, "age_ventricle_old_ml": 35.6})
+    assert ("rank correlation of 0.48 (1 is in perfect order, 0 not at all): 33.9 ml in the younger "
+            "half, 35.6 ml in the older.") in _page(run).words
+
+
 def test_the_report_needs_no_network_and_no_script(tmp_path):
     page = _page(_write_run(tmp_path / "run", sites=("a",)))
     assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
