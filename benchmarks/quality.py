@@ -124,7 +124,8 @@ def watch(jobs: dict[str, Future], out: Path) -> None:
 
 
 def compare(
-    out: Path, plan_path: Path, sweep: str, sites: int, subjects: int, samples: int
+    out: Path, plan_path: Path, sweep: str, sites: int, subjects: int, samples: int,
+    seeds: Sequence[int],
 ) -> dict[str, dict]:
     """Train all arms, two at a time, and return each one's figures, as means over the sites."""
     plan = load_plan(plan_path, sweep)
@@ -149,7 +150,7 @@ def compare(
             job.result()
         ranks = {
             name: workers.submit(age_spearman, out / name, plan, samples,
-                                 NOISE_SEEDS if name in ("federated", "pooled") else NOISE_SEEDS[:1])
+                                 seeds if name in ("federated", "pooled") else seeds[:1])
             for name in arms  # local arms are as many models as there are sites: a seed each is enough
         }
         configs = [load_site_config(p) for p in sorted((out / "federated/sites").glob("*.yaml"))]
@@ -185,9 +186,10 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         out = options.out or Path(temporary)
-        size = {"sites": 2, "subjects": 10, "samples": 4} if options.quick else {
-            "sites": 4, "subjects": 128, "samples": 40}
-        figures = compare(out, options.plan, QUICK if options.quick else "", **size)
+        sweep = QUICK if options.quick else ""
+        sites, subjects, samples = (2, 10, 4) if options.quick else (4, 128, 40)
+        seeds = NOISE_SEEDS[: 1 if options.quick else None]
+        figures = compare(out, options.plan, sweep, sites, subjects, samples, seeds)
     names = list(next(iter(figures.values())))
     print(f"{'':24}" + "".join(f"{arm:>12}" for arm in ("local", "federated", "pooled")))
     for name in names:
