@@ -28,7 +28,7 @@ from braing3n.data.site_data import SiteData, open_site_data
 from braing3n.evaluation.generation import open_sampler
 from braing3n.evaluation.reconstruction import mean_volume_psnr
 from braing3n.objectives import mean_volume, open_objective
-from braing3n.plan import Plan, load_plan
+from braing3n.plan import STAGE_NAMES, Plan, load_plan
 from braing3n.presets import PRESETS
 from braing3n.weights import load_weights
 from simulation.fidelity import measure_age_fidelity
@@ -42,7 +42,6 @@ QUICK = ("stages.pretrain.rounds=1 stages.pretrain.local_steps=4 stages.decoder.
          "stages.diffusion.sampling_steps=2")
 
 NOISE_SEEDS = (1, 1001, 2001)  # each sample takes the next number
-STAGES = ("pretrain", "decoder", "diffusion")
 
 
 def pool(folders: dict[str, Path], out: Path) -> dict[str, Path]:
@@ -133,10 +132,10 @@ def compare(
         write_phantom(out / "phantom", sites=sites, subjects=subjects, seed=plan.seed)
     )
     alone = f"{sweep} min_sites=1 " + " ".join(
-        f"stages.{name}.server.name=fedavg stages.{name}.server.learning_rate=1" for name in STAGES
+        f"stages.{name}.server.name=fedavg stages.{name}.server.learning_rate=1" for name in STAGE_NAMES
     )
     times = " ".join(f"stages.{name}.local_steps={(plan.stage(name).local_steps or 1) * len(folders)}"
-                     for name in STAGES)
+                     for name in STAGE_NAMES)
     arms: dict[str, tuple[dict[str, Path], str]] = {
         "federated": (folders, sweep),
         "pooled": (pool(folders, out), f"{alone} {times}"),

@@ -5,8 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from braing3n.data.cohort import MIN_SUBJECTS_FOR_MOMENTS
-from braing3n.data.examples import Examples, chunks
+from braing3n.data.examples import MIN_SUBJECTS_FOR_MOMENTS, Examples, chunks
 from braing3n.errors import CohortError
 from braing3n.models.decoder import LatentDecoder
 from braing3n.models.mae import Encoder

@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 
 from braing3n.config import DataConfig
-from braing3n.data.cohort import MIN_SUBJECTS_FOR_MOMENTS, is_held_out, open_cohort
+from braing3n.data.cohort import is_held_out, open_cohort
+from braing3n.data.examples import MIN_SUBJECTS_FOR_MOMENTS
 from braing3n.errors import CohortError
 from braing3n.files import write_text
 

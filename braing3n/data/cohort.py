@@ -13,10 +13,6 @@ from braing3n.data.covariates import Cell, cells_of, modality_of, understand
 from braing3n.data.tables import read_table
 from braing3n.errors import CohortError
 
-# A site sends means of its latents over its training subjects. The decoder, which the coordinator
-# has, would turn a mean over one subject into that subject's picture.
-MIN_SUBJECTS_FOR_MOMENTS = 3
-
 
 @dataclass(frozen=True)
 class Volume:

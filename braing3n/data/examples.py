@@ -9,6 +9,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+# A site sends means of its latents over its training subjects. The decoder, which the coordinator
+# has, would turn a mean over one subject into that subject's picture.
+MIN_SUBJECTS_FOR_MOMENTS = 3
+
 
 @dataclass(frozen=True)
 class Example:
