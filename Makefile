@@ -31,6 +31,7 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python benchmarks/phantom.py
+	$(BIN)/python benchmarks/data.py
 
 bench-quality: setup
 	$(BIN)/python benchmarks/quality.py

@@ -23,8 +23,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from braing3n.config import load_site_config
+from braing3n.config import DataConfig, load_site_config
+from braing3n.data.cohort import open_cohort
 from braing3n.data.site_data import SiteData, open_site_data
+from braing3n.data.splits import FILE_NAME, Side, place, remember, strata_of
 from braing3n.evaluation.generation import open_sampler
 from braing3n.evaluation.reconstruction import mean_volume_psnr
 from braing3n.objectives import mean_volume, open_objective
@@ -58,10 +60,24 @@ def pool(folders: dict[str, Path], out: Path) -> dict[str, Path]:
     return {"pooled": pooled}
 
 
-def train_arm(plan: Path, folders: dict[str, Path], out: Path, sweep: str) -> None:
+def split_at_sites(folders: dict[str, Path]) -> dict[str, Side]:
+    """Return every subject's side at its own site: whom that holds out, no arm may train on."""
+    split: dict[str, Side] = {}
+    for folder in folders.values():
+        data = DataConfig(folder=folder)
+        volumes = open_cohort(data).volumes
+        split |= place(strata_of((v.subject, v.conditions) for v in volumes), data, {})
+    return split
+
+
+def train_arm(plan: Path, folders: dict[str, Path], split: dict[str, Side], out: Path,
+              sweep: str) -> None:
     """Run the plan over some sites in this process."""
     torch.set_num_threads(1)
-    run_locally(plan, write_site_files(folders, out), out, sweep=sweep)
+    sites = write_site_files(folders, out)
+    for path in sites.glob("*.yaml"):
+        remember(load_site_config(path).state_dir / FILE_NAME, split)
+    run_locally(plan, sites, out, sweep=sweep)
 
 
 def measure(run: Path, plan: Plan, data: SiteData) -> dict[str, float]:
@@ -142,7 +158,8 @@ def compare(
         **{f"local-{name}": ({name: folder}, alone) for name, folder in folders.items()},
     }
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as workers:
-        jobs = {name: workers.submit(train_arm, plan_path, places, out / name, replacements)
+        split = split_at_sites(folders)
+        jobs = {name: workers.submit(train_arm, plan_path, places, split, out / name, replacements)
                 for name, (places, replacements) in arms.items()}
         watch(jobs, out)
         for job in jobs.values():

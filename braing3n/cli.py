@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from braing3n.errors import BrainG3NError
+from braing3n.errors import BrainG3NError, ConfigError
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_show_locals=False, add_completion=False,
@@ -26,6 +26,35 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a run (it holds r
     from braing3n.report.page import write_report  # noqa: PLC0415  # keeps --help fast
 
     typer.echo(f"report: {write_report(run)}")
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A BIDS dataset, or any folder with NIfTI files.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures of every scan here.")] = None,
+    rules: Annotated[
+        bool, typer.Option("--rules", help="List everything that is looked for, and stop.")] = False,
+) -> None:
+    """Look at every file of a folder: what is broken, what is odd, what may name a person.
+
+    Exit codes: 0 clean or warnings only, 1 errors or privacy findings, 2 misuse.
+    """
+    from braing3n.preflight.command import run_check  # noqa: PLC0415  # keeps --help fast
+    from braing3n.preflight.folder import Wishes, check_folder  # noqa: PLC0415
+    from braing3n.preflight.output import rules_table  # noqa: PLC0415
+
+    if rules:
+        typer.echo(rules_table(), nl=False)
+        return
+    if folder is None or not folder.is_dir():
+        raise ConfigError("there is nothing to check", expected="a folder", fix="name one",
+                          found="no argument" if folder is None else f"no folder at {folder}")
+    raise typer.Exit(run_check(lambda shown: check_folder(folder, shown(Wishes())),
+                               prints_json=as_json, html=html))
 
 
 def main() -> None:

@@ -8,24 +8,89 @@ from pydantic import Field, model_validator
 from braing3n.errors import ConfigError
 from braing3n.yaml_files import StrictModel, load_yaml, parse
 
+Modality = Literal["T1w", "T2w", "FLAIR", "T1c", "unknown"]
+
 
 class DataConfig(StrictModel):
     """Where the scans are: a BIDS folder, or a table with one row a scan.
 
     Attributes:
         folder: A BIDS dataset.
-        table: A CSV or TSV file with at least the columns `subject` and `path`.
-        held_out: Share of the subjects that are never trained on, chosen by a hash of the id.
+        table: A CSV, TSV or XLSX file with at least the columns `subject` and `path`.
+        mapping: A YAML file that says how columns are named otherwise and what codes mean; see
+            `braing3n.data.mapping`. For a folder, it is about its participants.tsv.
+        held_out: Share of the subjects that are never trained on, and that models are measured
+            on after each round: the validation set. A hash of the id chooses them.
+        test: Share of the subjects that are neither trained on nor measured on while training.
+        modalities: What is used; None is everything.
+        per_visit: All scans, or the best of each subject, visit and modality; see
+            `braing3n.data.visits.preference`.
     """
 
     folder: Path | None = None
     table: Path | None = None
+    mapping: Path | None = None
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] | None = None
+    per_visit: Literal["all", "best"] = "all"
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataConfig":
         if (self.folder is None) == (self.table is None):
             raise ValueError("exactly one of folder and table")
+        if self.held_out + self.test >= 1:
+            raise ValueError("held_out and test below 1 together, so that some are trained on")
+        return self
+
+
+class CacheConfig(StrictModel):
+    """How preprocessed scans and embeddings are kept in the state folder.
+
+    Attributes:
+        limit_gb: What they may take on the disk, in 10⁹ bytes; None is without limit.
+        encrypt: Whether they are encrypted (AES-256-GCM).
+        key_file: The key for that, in a file of its owner's alone, outside the state folder.
+    """
+
+    limit_gb: Annotated[float, Field(gt=0)] | None = None
+    encrypt: bool = False
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _a_key_to_encrypt_with(self) -> "CacheConfig":
+        if self.encrypt != (self.key_file is not None):
+            raise ValueError("`encrypt: true` and a key_file, or neither")
+        return self
+
+
+class PreprocessingConfig(StrictModel):
+    """What is done to a scan before it is resampled; by default nothing.
+
+    Attributes:
+        bias_field: Whether N4 evens out the brightness.
+        skull_strip: Whether HD-BET takes the brain out of the head.
+        hd_bet_model: The folder of HD-BET 2's model.
+        registration: Whether brains are moved to the template.
+        template: A stripped brain (NIfTI). Without `registration`, what the scans are registered
+            to already.
+        check: Whether a scan that then does not look stripped, or does not fit the template, is
+            left out.
+    """
+
+    bias_field: Literal["none", "n4"] = "none"
+    skull_strip: Literal["none", "hd-bet"] = "none"
+    hd_bet_model: Path | None = None
+    registration: Literal["none", "affine"] = "none"
+    template: Path | None = None
+    check: bool = True
+
+    @model_validator(mode="after")
+    def _what_the_tools_need(self) -> "PreprocessingConfig":
+        if (self.skull_strip == "hd-bet") != (self.hd_bet_model is not None):
+            raise ValueError("`skull_strip: hd-bet` and an hd_bet_model, or neither")
+        if self.registration == "affine" and self.template is None:
+            raise ValueError("a template for `registration: affine`")
         return self
 
 
@@ -38,6 +103,8 @@ class SiteConfig(StrictModel):
         state_dir: The site's own folder for its cache, optimiser moments, frozen models and log.
         device: What to compute on.
         threads: CPU threads. Fixed, because the last bits of a sum depend on it.
+        cache: How preprocessed scans and embeddings are kept there.
+        preprocessing: What is done to a scan before it is resampled.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -45,6 +112,8 @@ class SiteConfig(StrictModel):
     state_dir: Path
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+    cache: CacheConfig = CacheConfig()
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
 
 
 def load_site_config(path: Path) -> SiteConfig:
@@ -58,18 +127,44 @@ def load_site_config(path: Path) -> SiteConfig:
     data = config.data.model_copy(update={
         "folder": None if config.data.folder is None else folder / config.data.folder.expanduser(),
         "table": None if config.data.table is None else folder / config.data.table.expanduser(),
+        "mapping": None if config.data.mapping is None else folder / config.data.mapping.expanduser(),
     })
     if data.folder is not None and not data.folder.is_dir():
         raise ConfigError(f"{path} names data that is not there", expected="a folder",
                           found=_kind(data.folder), fix="correct `data: folder:` in that file")
-    if data.table is not None and not data.table.is_file():
-        raise ConfigError(f"{path} names data that is not there", expected="a file",
-                          found=_kind(data.table), fix="correct `data: table:` in that file")
+    for key, file in (("table", data.table), ("mapping", data.mapping)):
+        if file is not None and not file.is_file():
+            raise ConfigError(f"{path} names data that is not there", expected="a file",
+                              found=_kind(file), fix=f"correct `data: {key}:` in that file")
     state_dir = folder / config.state_dir.expanduser()
     if state_dir.is_file() or state_dir == data.folder:
         raise ConfigError(f"{path} names no folder of the site's own", expected="a new or own folder",
                           found=_kind(state_dir), fix="correct `state_dir:` in that file")
-    return config.model_copy(update={"data": data, "state_dir": state_dir})
+    return config.model_copy(update={
+        "data": data, "state_dir": state_dir, "cache": _with_key(config.cache, path, state_dir),
+        "preprocessing": _with_files(config.preprocessing, path),
+    })
+
+
+def _with_key(cache: CacheConfig, path: Path, state_dir: Path) -> CacheConfig:
+    """Return the cache's settings with the key file's place in full."""
+    if cache.key_file is None:
+        return cache
+    key_file = path.resolve().parent / cache.key_file.expanduser()
+    if key_file.resolve().is_relative_to(state_dir.resolve()):
+        raise ConfigError(f"{path} keeps the cache's key beside the cache", found=str(key_file),
+                          expected="a key file outside of state_dir",
+                          fix="move it: whoever copies that folder would have both")
+    return cache.model_copy(update={"key_file": key_file})
+
+
+def _with_files(preprocessing: PreprocessingConfig, path: Path) -> PreprocessingConfig:
+    """Return the settings with the places of model and template in full; see `open_chain`."""
+    places = {"hd_bet_model": preprocessing.hd_bet_model, "template": preprocessing.template}
+    return preprocessing.model_copy(update={
+        key: path.resolve().parent / place.expanduser()
+        for key, place in places.items() if place is not None
+    })
 
 
 def _kind(path: Path) -> str:

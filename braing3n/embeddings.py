@@ -26,7 +26,9 @@ def cache_embeddings(plan: Plan, data: Examples, encoder: State, device: torch.d
 
     @torch.no_grad()
     def encode(volumes: Tensor) -> Tensor:
-        tokens: Tensor = network()(volumes.to(device))
+        # A lost entry is computed again in the middle of a training step, which may be in bf16.
+        with torch.autocast(device.type, enabled=False):
+            tokens: Tensor = network()(volumes.to(device))
         return tokens
 
     data.cache_tokens(digest, encode, plan.stages.pretrain.batch_size)
@@ -59,7 +61,7 @@ def latent_moments(
         raise CohortError("too few subjects for latent statistics",
                           expected=f"at least {MIN_SUBJECTS_FOR_MOMENTS} to train on",
                           found=str(subjects),
-                          fix="add subjects, or lower data.held_out in the site's settings")
+                          fix="add subjects; those that were held out once stay so")
     digest = cache_embeddings(plan, data, encoder, device)
     preset = PRESETS[plan.preset]
     total = torch.zeros(2, preset.latent_channels, *preset.grid, dtype=torch.float64)

@@ -50,7 +50,7 @@ def phantom(
     voxel_mm: Annotated[float, typer.Option(help="Voxel edge in mm, about.")] = 4.0,
 ) -> None:
     """Write the embedded cohort: synthetic brains whose true volumes are known."""
-    from simulation.counting import counting  # noqa: PLC0415
+    from braing3n.counting import counting  # noqa: PLC0415
     from simulation.phantom import write_phantom  # noqa: PLC0415
 
     with counting(Console(stderr=True), "making brains") as show:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from braing3n.counting import counting
 from braing3n.errors import ConfigError, OutputError, RunFailedError
 from braing3n.files import replacing, write_text
 from braing3n.plan import Plan, load_plan
-from simulation.counting import counting
 from simulation.flower import run_on_flower
 from simulation.progress import RunProgress
 from simulation.sites import check_trainable, find_site_folders, write_site_files

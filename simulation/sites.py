@@ -6,8 +6,9 @@ from pathlib import Path
 import yaml
 
 from braing3n.config import DataConfig
-from braing3n.data.cohort import is_held_out, open_cohort
+from braing3n.data.cohort import open_cohort
 from braing3n.data.examples import MIN_SUBJECTS_FOR_MOMENTS
+from braing3n.data.splits import place, strata_of
 from braing3n.errors import CohortError
 from braing3n.files import write_text
 
@@ -59,13 +60,13 @@ def check_trainable(folders: dict[str, Path]) -> None:
     """
     for name, folder in folders.items():
         data = DataConfig(folder=folder)
-        subjects = {volume.subject for volume in open_cohort(data).volumes}
-        training = sum(not is_held_out(subject, data.held_out) for subject in subjects)
+        split = place(strata_of((v.subject, v.conditions) for v in open_cohort(data).volumes), data, {})
+        training = sum(side == "train" for side in split.values())
         if training < MIN_SUBJECTS_FOR_MOMENTS:
             raise CohortError(f"{name} has too few subjects to train on",
                               expected=f"at least {MIN_SUBJECTS_FOR_MOMENTS} beside the "
                                        f"{data.held_out:.0%} held out by id",
-                              found=f"{training} of {len(subjects)} subjects",
+                              found=f"{training} of {len(split)} subjects",
                               fix="add subjects to that site, or leave its folder out")
 
 

@@ -1,17 +1,24 @@
 """The subjects, visits and volumes of one site, from a BIDS folder or a table."""
 
-import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from braing3n.conditions import Conditions
 from braing3n.config import DataConfig
-from braing3n.data.bids import BidsScan, Sidecars, find_scans
-from braing3n.data.covariates import Cell, cells_of, modality_of, understand
-from braing3n.data.tables import read_table
+from braing3n.data.bids import BidsScan, find_scans
+from braing3n.data.covariates import Cell, is_missing, is_over_89, understand
+from braing3n.data.mapping import ColumnMapping, load_mapping
+from braing3n.data.participants import listed, read_participants, read_sessions
+from braing3n.data.scan_tables import read_scan_table
+from braing3n.data.sidecar import Sidecars
 from braing3n.errors import CohortError
+
+_MAGNET = "MagneticFieldStrength"
+_MAX_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,8 @@ class Volume:
         modality: `T1w`, `T2w`, `FLAIR`, `T1c` or `unknown`.
         path: The file.
         conditions: What is known of it.
+        site: Where it was taken, as written or as the mapping names it; None where nothing says so.
+            Two spellings are two sites.
     """
 
     subject: str
@@ -31,6 +40,7 @@ class Volume:
     modality: str
     path: Path
     conditions: Conditions
+    site: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ def open_cohort(data: DataConfig) -> Cohort:
 
     Raises:
         CohortError: The folder or the table is not there, is of another kind, or names no scan.
+        ConfigError: The mapping file is wrong, or does not fit the table.
     """
     source = data.folder or data.table
     if source is None or not (source.is_dir() if data.folder else source.is_file()):
@@ -58,123 +69,107 @@ def open_cohort(data: DataConfig) -> Cohort:
                           expected="a folder" if data.folder else "a table",
                           found="something else" if source and source.exists() else "nothing",
                           fix="correct the path")
-    volumes, notes = _from_bids(source) if data.folder else _from_table(source)
+    mapping = None if data.mapping is None else load_mapping(data.mapping)
+    volumes, notes = (_from_bids if data.folder else _from_table)(source, mapping)
     volumes.sort(key=lambda v: (v.subject, v.session or "", v.modality, str(v.path)))
+    if mapping is not None and mapping.site is not None:
+        notes += listed("scans have no site by the mapping",
+                        (str(volume.path) for volume in volumes if volume.site is None))
     return Cohort(tuple(volumes), tuple(notes))
 
 
-def is_held_out(subject: str, share: float) -> bool:
-    """Tell whether a subject is kept for evaluation.
-
-    Decided by the sha256 of the id, read as a number in [0, 1): stable, and adding a subject
-    never moves another.
-    """
-    return int(hashlib.sha256(subject.encode()).hexdigest(), 16) / 2**256 < share
-
-
-def _from_bids(root: Path) -> tuple[list[Volume], list[str]]:
+def _from_bids(root: Path, mapping: ColumnMapping | None) -> tuple[list[Volume], list[str]]:
     scans, others = find_scans(root)
-    notes = _listed("NIfTI files in anat/ are not used, as name, folder or contrast does not fit",
-                    (str(path.relative_to(root)) for path in others))
-    people, people_notes = _participants(root, {scan.subject for scan in scans})
-    visits = {subject: _sessions(root, subject) for subject in {scan.subject for scan in scans}}
-    sidecars = Sidecars(root)
-    volumes, unread = [], Counter[Cell]()
+    notes = listed("files and folders are not used, as name, place or contrast does not fit",
+                   (str(path.relative_to(root)) for path in others))
+    sessions: dict[str, set[str]] = {}
     for scan in scans:
-        cells = people.get(scan.subject, {}) | visits[scan.subject].get(scan.session or "", {})
-        volumes.append(_volume(scan, cells, sidecars, unread))
-    return volumes, notes + people_notes + _not_understood(unread, [sidecars])
+        sessions.setdefault(scan.subject, set()).update([scan.session] if scan.session else [])
+    people, people_notes = read_participants(root, sessions, mapping)
+    notes += people_notes
+    visits = {}
+    for subject, scanned in sessions.items():
+        visits[subject], visit_notes = read_sessions(root, subject, scanned, mapping)
+        notes += visit_notes
+    sidecars, unread = Sidecars(root), Counter[Cell]()
+    volumes = [
+        _volume(scan, {**people.said_of(scan.subject, scan.session),
+                       **visits[scan.subject].said_of(scan.subject, scan.session)},
+                sidecars.of(scan.path), mapping, unread)
+        for scan in scans]
+    return volumes, notes + _not_understood(unread, [sidecars])
 
 
-def _from_table(table: Path) -> tuple[list[Volume], list[str]]:
-    rows = read_table(table)
-    columns = rows[0].keys() if rows else ()
-    if not {"subject", "path"} <= set(columns):
-        raise CohortError(f"{table} does not list scans",
-                          expected="the columns subject and path, and one row a scan",
-                          found=f"the columns {', '.join(columns) or '(none)'}",
-                          fix="rename the columns; see site_configs/example.yaml")
-    volumes, unread, notes = [], Counter[Cell](), list[str]()
+def _from_table(path: Path, mapping: ColumnMapping | None) -> tuple[list[Volume], list[str]]:
+    scans, notes = read_scan_table(path, mapping)
     sidecars: dict[Path, Sidecars] = {}
-    owners: dict[Path, str] = {}
-    for number, row in enumerate(rows, start=1):
-        path = table.parent / row["path"]
-        if not row["subject"] or not row["path"]:
-            notes.append(f"row {number} of {table.name} names no subject or no path; left out")
-        elif path.resolve() in owners:
-            notes.append(f"{row['path']} is listed twice; only its first row, of "
-                         f"{owners[path.resolve()]}, is used")
-        else:
-            owners[path.resolve()] = row["subject"]
-            named = row.get("modality") or path.name.partition(".")[0].rpartition("_")[2]
-            modality = modality_of(named, contrast="_ce-" in path.name)
-            scan = BidsScan(path, row["subject"], row.get("session") or None,
-                            modality or "unknown")
-            beside = sidecars.setdefault(path.parent, Sidecars(path.parent))
-            volumes.append(_volume(scan, cells_of(row), beside, unread))
-    if not volumes:
-        raise CohortError(f"{table} names no scan", expected="one row a scan",
-                          found=f"{len(rows)} rows without subject and path", fix="fill them in")
+    volumes, unread = [], Counter[Cell]()
+    for scan, cells in scans:
+        beside = sidecars.setdefault(scan.path.parent, Sidecars(scan.path.parent))
+        volumes.append(_volume(scan, cells, beside.of(scan.path), mapping, unread))
     return volumes, notes + _not_understood(unread, sidecars.values())
 
 
-def _volume(scan: BidsScan, cells: Mapping[str, Cell], sidecars: Sidecars,
-            unread: Counter[Cell]) -> Volume:
-    """Join a scan with what tables and sidecars say; count the cells that say nothing known."""
-    magnet = sidecars.field_strength(scan.path)
-    if magnet is not None:
-        cells = {**cells, "field_strength": magnet}
+def _volume(scan: BidsScan, cells: Mapping[str, Cell], facts: Mapping[str, Any],
+            mapping: ColumnMapping | None, unread: Counter[Cell]) -> Volume:
+    """Join a scan with what tables and sidecars say; count the cells that say nothing known.
+
+    The scanner knows its magnet best; of a person, the tables know more than it was told.
+    """
+    wanted = (_MAGNET, "PatientSex", "PatientAge", *_site_fields(mapping))
+    said = {field: Cell(field, text) for field in wanted
+            if not is_missing(text := _text(facts.get(field)))}
+    told = {variable: said[field] for field, variable in
+            (("PatientSex", "sex"), ("PatientAge", "age_years")) if field in said}
+    magnet = {"field_strength": said[_MAGNET]} if _MAGNET in said else {}
     modality = None if scan.modality == "unknown" else scan.modality
-    conditions, strange = understand(cells, modality)
-    unread.update(strange)
-    return Volume(scan.subject, scan.session, scan.modality, scan.path, conditions)
+    conditions, strange = understand({**told, **cells, **magnet}, modality)
+    unread.update(strange.values())
+    return Volume(scan.subject, scan.session, scan.modality, scan.path, conditions,
+                  _site(scan, cells, said, mapping))
 
 
-def _participants(root: Path, scanned: set[str]) -> tuple[dict[str, dict[str, Cell]], list[str]]:
-    """Read participants.tsv, and say where it and the folders differ."""
-    table = root / "participants.tsv"
-    if not table.is_file():
-        return {}, ["there is no participants.tsv: age, sex and diagnosis are unknown"]
-    people, twice = _by_label(table, "participant_id", "sub-")
-    notes = _listed("subjects of participants.tsv have no scan", set(people) - scanned)
-    notes += _listed("subjects with scans are not in participants.tsv", scanned - set(people))
-    notes += _listed("subjects have rows in participants.tsv that differ; none is used", twice)
-    return people, notes
+def _site(scan: BidsScan, cells: Mapping[str, Cell], said: Mapping[str, Cell],
+          mapping: ColumnMapping | None) -> str | None:
+    """Return a scan's site, from the table or from where the mapping says that it is told."""
+    if "site" in cells:
+        return cells["site"].said
+    if mapping is None or mapping.site is None:
+        return None
+    field = next((field for field in _site_fields(mapping) if field in said), None)
+    if field is not None:
+        return mapping.site.named(said[field].text)
+    return mapping.site.matched(scan.subject, scan.session, scan.path.name)
 
 
-def _sessions(root: Path, subject: str) -> dict[str, dict[str, Cell]]:
-    """Read what the subject's sessions.tsv says of each visit; it overrides participants.tsv."""
-    table = root / subject / f"{subject}_sessions.tsv"
-    return _by_label(table, "session_id", "ses-")[0] if table.is_file() else {}
+def _site_fields(mapping: ColumnMapping | None) -> tuple[str, ...]:
+    return () if mapping is None or mapping.site is None else mapping.site.sidecar or ()
 
 
-def _by_label(table: Path, column: str, prefix: str) -> tuple[dict[str, dict[str, Cell]], set[str]]:
-    """Return each label's cells, and the labels whose rows contradict each other."""
-    found: dict[str, dict[str, Cell]] = {}
-    twice: set[str] = set()
-    for row in read_table(table):
-        if column not in row:
-            raise CohortError(f"{table} has no column {column}", expected=column,
-                              found=", ".join(row), fix="rename the column that names them")
-        label = row[column] if row[column].startswith(prefix) else prefix + row[column]
-        cells = cells_of(row)
-        if found.setdefault(label, cells) != cells:
-            twice.add(label)
-    return found | {label: {} for label in twice}, twice
+def _text(value: object) -> str:
+    """Return a sidecar's value as text, a whole number without `.0`; nothing for none."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value)
 
 
 def _not_understood(unread: Counter[Cell], sidecars: Iterable[Sidecars]) -> list[str]:
-    damaged = [str(path) for group in sidecars for path in group.damaged]
-    cells = sorted(unread.items(), key=lambda item: (-item[1], str(item[0])))
+    groups = list(sidecars)
+    counts = Counter[str]()
+    for cell, count in unread.items():
+        counts[f"{cell.column} {_shown(cell)}"] += count
     return [
-        *(f"{cell.column} {cell.text!r} is not understood and counts as unknown ({count} "
-          f"scan{'s' if count > 1 else ''})" for cell, count in cells),
-        *_listed("sidecars are not JSON objects and are not used", damaged),
+        *(f"{what} is not understood and counts as unknown ({count} scan{'s' if count > 1 else ''})"
+          for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
+        *listed("sidecars are not JSON objects and are not used",
+                (str(path) for group in groups for path in group.damaged)),
+        *listed("sidecars contradict each other, and are not used for what they differ in",
+                (str(path) for group in groups for path in group.disputed)),
     ]
 
 
-def _listed(what: str, names: Iterable[str]) -> list[str]:
-    """Return one note that counts and names, or none where there is nothing to tell."""
-    ordered = sorted(names)
-    more = ", ..." if len(ordered) > 8 else ""
-    return [f"{what} ({len(ordered)}): {', '.join(ordered[:8])}{more}"] if ordered else []
+def _shown(cell: Cell) -> str:
+    """Return a cell's text, unless it may be a date, a number of a patient or an age over 89."""
+    text = cell.text.strip()
+    is_telling = re.search(r"[0-9]{4}|[0-9]\D+[0-9]+\D+[0-9]", text) or is_over_89(cell)
+    return f"with {len(text)} characters" if is_telling or len(text) > _MAX_SHOWN else repr(text)

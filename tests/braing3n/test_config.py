@@ -26,10 +26,21 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     {"data": {}}, {"data": {"folder": "bids", "table": "t.csv"}}, {"data": {"folder": "absent"}},
     {"data": {"folder": "bids", "held_out": 1.0}}, {"data": {"table": "bids"}},
     {"data": {"folder": "site.yaml"}}, {"state_dir": "site.yaml"}, {"state_dir": "bids"},
+    {"data": {"folder": "bids", "held_out": 0.6, "test": 0.4}}, {"cache": {"limit_gb": 0}},
+    {"cache": {"encrypt": True}}, {"cache": {"key_file": "key"}},
+    {"cache": {"encrypt": True, "key_file": "state/../state/key"}},
 ])
 def test_a_mistake_in_a_site_file_is_refused(tmp_path: Path, change: dict) -> None:
     with pytest.raises(ConfigError):
         load_site_config(write(tmp_path, **change))
+
+
+def test_the_caches_key_is_named_relative_to_the_file_and_lies_outside_the_state(
+    tmp_path: Path
+) -> None:
+    config = load_site_config(write(tmp_path, cache={"encrypt": True, "key_file": "state.key"}))
+    assert config.cache.key_file == tmp_path.resolve() / "state.key"
+    assert load_site_config(write(tmp_path)).cache.key_file is None
 
 
 def test_the_shipped_example_loads(tmp_path: Path) -> None:

@@ -72,6 +72,16 @@ def test_every_volume_is_embedded_once(
     assert cache_embeddings(plan, data, encoder.state_dict(), CPU) == digest
 
 
+def test_the_autocast_of_a_training_step_does_not_round_what_is_embedded_in_it(
+    plan: Plan, encoder: Encoder
+) -> None:
+    data, lost = InMemory(), InMemory()
+    digest = cache_embeddings(plan, data, encoder.state_dict(), CPU)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cache_embeddings(plan, lost, encoder.state_dict(), CPU)
+    assert torch.equal(lost.tokens(lost.train, digest), data.tokens(data.train, digest))
+
+
 def test_another_encoder_has_another_digest_and_tokens_of_its_own(
     plan: Plan, encoder: Encoder
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_site_without_a_subject_to_train_on_is_named_before_the_run(
 ) -> None:
     folders = find_site_folders(phantom_cohort)
     check_trainable(folders)
-    monkeypatch.setattr("simulation.sites.is_held_out", lambda *_: True)
+    monkeypatch.setattr("simulation.sites.place",
+                        lambda strata, *_: dict.fromkeys(strata, "validation"))
     with pytest.raises(CohortError, match="site-a has too few subjects to train on"):
         check_trainable(folders)

@@ -1,17 +1,26 @@
+import math
+import tracemalloc
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.spatial.transform import Rotation
 
+from braing3n.data.chain import Chain
 from braing3n.data.preprocess import describe, preprocess, preprocessing_digest
 from braing3n.data.scan import Scan, load_scan
 from braing3n.errors import ScanError
 from braing3n.presets import PRESETS
 
 NANO = PRESETS["nano"]
+FULL = PRESETS["full"]
 
 
-def _scan(voxels, voxel_mm=4.0, path="a.nii"):
+def _scan(voxels, voxel_mm=4.0, path=Path("a.nii")):
     affine = np.diag([-voxel_mm, -voxel_mm, voxel_mm, 1.0])  # LPS
     return Scan(path, np.ascontiguousarray(voxels, dtype=np.float32), affine, "0" * 64)
 
@@ -60,8 +69,10 @@ def test_intensity_scale_does_not_matter(brain):
 
 
 def test_all_48_orientations_give_the_same_voxels(brain, tmp_path):
-    image = nib.Nifti1Image(brain, np.array([[-2.9, 0.2, 0, 60], [0.2, 3.1, 0.1, -50],
-                                             [0, -0.1, 3.0, -40], [0, 0, 0, 1.0]]))
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[:3, :3] = Rotation.from_euler("xyz", [4, -3, 2], degrees=True).as_matrix()
+    affine[:3, 3] = 60, -50, -40
+    image = nib.Nifti1Image(brain, affine @ np.diag([-2.9, 3.1, 3.0, 1]))
     start = io_orientation(image.affine)
     reference = None
     for axes in ("LPS", "LSP", "PLS", "PSL", "SLP", "SPL"):
@@ -97,15 +108,81 @@ def test_downsampling_smooths_away_what_the_new_grid_cannot_show():
     assert lower.std() < 0.05
 
 
+def _slow_resample(brain, size_mm, voxel_mm):
+    """Return the brain's mean intensities on another grid, NaN outside, in the plainest way."""
+    factor = voxel_mm / size_mm
+    margin = math.ceil(factor)
+    values = np.pad(brain.astype(np.float64), margin)
+    inside = (values != 0).astype(np.float64)
+    if factor > 1.5:
+        sigma = math.sqrt(factor**2 - 1) / math.sqrt(8 * math.log(2))
+        values, inside = (gaussian_filter(array, sigma, mode="constant")
+                          for array in (values, inside))
+    places = np.meshgrid(*(np.arange(round((num - 1) / factor + 1)) * factor
+                           for num in values.shape), indexing="ij")
+    values, inside = (map_coordinates(array, places, order=1, mode="grid-constant")
+                      for array in (values, inside))
+    return np.where(inside >= 0.5, values / np.maximum(inside, 0.5), np.nan)
+
+
+@pytest.mark.parametrize("voxel_mm", [1.3, 2.0, 3.0, 4.0, 5.5])
+def test_resampling_agrees_with_a_plain_filter_and_interpolation(voxel_mm, brain):
+    box = [np.flatnonzero((brain != 0).any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    cut = brain[tuple(slice(places[0], places[-1] + 1) for places in box)]
+    slow = _slow_resample(cut, voxel_mm, 4.0)
+    known = slow[~np.isnan(slow)]
+    volume = preprocess(_scan(brain, voxel_mm), NANO)
+    found = volume[volume != 0].astype(np.float64)
+    # The same voxels in the same order, wherever the brain lies in its box.
+    np.testing.assert_allclose(found, (known - known.mean()) / known.std(), atol=3e-3)
+
+
+def test_the_number_of_threads_changes_no_bit(brain):
+    scan = _scan(np.kron(brain, np.ones((2, 2, 2))), voxel_mm=2.1)
+    threads = torch.get_num_threads()
+    try:
+        volumes = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            volumes.append(preprocess(scan, FULL))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(np.array_equal(volume, volumes[0]) for volume in volumes[1:])
+
+
+def test_a_fine_scan_needs_little_memory_beyond_its_own(brain):
+    voxels = np.kron(brain, np.ones((4, 4, 4), np.int16)).astype(np.float32)  # 1 mm, 52 MB
+    scan = _scan(voxels, voxel_mm=1.0)
+    preprocess(scan, NANO)  # imports
+    tracemalloc.start()
+    try:
+        preprocess(scan, NANO)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * voxels.nbytes
+
+
+def test_what_is_not_stripped_is_refused_unless_the_site_takes_it(brain):
+    noise = np.random.default_rng(0).uniform(1, 20, brain.shape)
+    scan = _scan(np.where(brain > 0, brain, noise))
+    with pytest.raises(ScanError, match="skull-stripped"):
+        preprocess(scan, NANO)
+    whole = preprocess(scan, NANO, Chain(is_checked=False))
+    assert np.count_nonzero(whole) > 0.95 * brain.size
+
+
 def test_a_mask_has_no_contrast_and_is_refused(brain):
     with pytest.raises(ScanError, match="no brain"):
         preprocess(_scan(brain > 0), NANO)
 
 
-def test_the_digest_tells_presets_apart():
+def test_the_digest_tells_presets_and_chains_apart():
     assert describe(NANO)["shape"] == [40, 48, 40]
     digests = {preprocessing_digest(preset) for preset in PRESETS.values()}
     assert len(digests) == 2  # full, base and small see the same volumes
+    assert preprocessing_digest(NANO, Chain(is_checked=False)) not in digests
+    assert preprocessing_digest(NANO, Chain()) in digests
 
 
 def test_one_real_brain_stored_12_ways_gives_identical_voxels(test_data):

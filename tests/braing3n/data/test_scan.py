@@ -1,14 +1,12 @@
 import gzip
-import json
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from braing3n.data.findings import RefusedScanError
 from braing3n.data.scan import load_scan, scan_files
 from braing3n.errors import ScanError
 
@@ -74,8 +72,7 @@ def test_a_wrong_checksum_is_noticed(write_scan, tmp_path):
     content = bytearray(path.read_bytes())
     content[-8] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ScanError, match=r"a\.nii\.gz cannot be read to its end"):
-        load_scan(path)
+    assert _refused_by(path) == "gzip-damaged"
 
 
 def test_a_huge_header_is_refused_before_memory_is_taken(tmp_path):
@@ -84,41 +81,29 @@ def test_a_huge_header_is_refused_before_memory_is_taken(tmp_path):
     header["vox_offset"] = 352
     header["magic"] = b"n+1"
     (tmp_path / "a.nii").write_bytes(header.binaryblock + bytes(4))
-    with pytest.raises(ScanError, match="too large"):
-        load_scan(tmp_path / "a.nii")
+    assert _refused_by(tmp_path / "a.nii") == "volume-too-large"
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda v: v[:, :, :15], "too few slices"),
-    (lambda v: v[:, :, 3], "not one 3-D volume"),
-    (lambda v: np.repeat(v[..., None], 2, 3), "not one 3-D volume"),
-    (lambda v: v.astype(np.complex64), "does not hold intensities"),
-    (lambda v: np.where(v > 480, np.nan, v).astype(np.float32), "not numbers"),
-    (lambda v: np.where(v > 480, np.inf, v).astype(np.float32), "not numbers"),
-    (lambda v: np.full(v.shape, 7, np.int16), "constant"),
+@pytest.mark.parametrize(("make", "code"), [
+    (lambda v: v[:, :, :7], "slices-few"),
+    (lambda v: v[:, :, 3], "shape-not-3d"),
+    (lambda v: np.repeat(v[..., None], 2, 3), "shape-not-3d"),
+    (lambda v: v.astype(np.complex64), "type-not-intensity"),
+    (lambda v: np.where(v > 480, np.nan, v).astype(np.float32), "voxels-not-finite"),
+    (lambda v: np.where(v > 480, np.inf, v).astype(np.float32), "voxels-not-finite"),
+    (lambda v: np.full(v.shape, 7, np.int16), "voxels-constant"),
+    (lambda v: (v > 450).astype(np.uint8), "voxels-few-values"),
+    (lambda v: np.where(v > 0, v // 10, -1000).astype(np.int16), "voxels-ct"),
+    (lambda v: np.random.default_rng(0).integers(0, 999, v.shape, dtype=np.int16), "voxels-noise"),
 ])
-def test_what_is_no_volume_of_intensities_is_refused(make, message, brain, write_scan, tmp_path):
-    with pytest.raises(ScanError, match=message):
-        load_scan(write_scan(tmp_path / "a.nii.gz", make(brain)))
-
-
-@pytest.mark.parametrize("affine", [
-    np.diag([1.0, 1, 0, 1]), np.diag([1.0, np.nan, 1, 1]), np.diag([50.0, 50, 50, 1]),
-])
-def test_an_unusable_geometry_is_refused(affine, brain, tmp_path):
-    image = nib.Nifti1Image(brain, None)
-    image.header["sform_code"] = 1
-    for row, name in zip(affine, ("srow_x", "srow_y", "srow_z"), strict=False):
-        image.header[name] = row
-    content = image.to_bytes()
-    (tmp_path / "a.nii").write_bytes(content)
-    with pytest.raises(ScanError, match=r"geometry|impossible size"):
-        load_scan(tmp_path / "a.nii")
+def test_what_is_no_volume_of_intensities_is_refused(make, code, brain, write_scan, tmp_path):
+    assert _refused_by(write_scan(tmp_path / "a.nii.gz", make(brain))) == code
 
 
 @pytest.mark.parametrize(("content", "hint"), [
     (b"", "copy or convert"), (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-    (b"<!DOCTYPE html>", "download it again"), (b"n+1" * 500, "convert the scan"),
+    (b"/annex/objects/MD5E-s8196--4df1a0.nii.gz\n", "git annex get"),
+    (b"\n <!DOCTYPE html>", "download the scan again"), (b"n+1" * 500, "convert the scan"),
     (gzip.compress(b"\x5c\x01\x00\x00"), "convert the scan"), (b"\x1f\x8b\x08\x00junk", "copy"),
 ])
 def test_a_file_that_is_no_scan_gets_a_hint(content, hint, tmp_path):
@@ -135,8 +120,8 @@ def test_a_scan_cut_anywhere_is_refused_without_another_error(write_scan, tmp_pa
         for share in np.linspace(0, 0.999, 30):
             path = tmp_path / f"cut.{ending}"
             path.write_bytes(content[: int(len(content) * share)])
-            with pytest.raises(ScanError, match="cut"):
-                load_scan(path)
+            assert _refused_by(path) in {"file-empty", "nifti-header", "file-short",
+                                         "gzip-truncated"}
 
 
 def test_random_damage_to_the_header_never_ends_in_another_error(write_scan, tmp_path):
@@ -154,33 +139,14 @@ def test_random_damage_to_the_header_never_ends_in_another_error(write_scan, tmp
 
 
 def test_a_missing_file_and_a_dangling_link_are_told_apart(tmp_path):
-    with pytest.raises(ScanError, match="is not there"):
+    with pytest.raises(ScanError, match="no such file"):
         load_scan(tmp_path / "no.nii")
     (tmp_path / "link.nii").symlink_to("../annex/gone.nii")
     with pytest.raises(ScanError, match=r"annex/gone\.nii"):
         load_scan(tmp_path / "link.nii")
 
 
-# Defects of the shared list that a reader must refuse; the rest is for the deep check.
-_REFUSED = {"D01", "D03", "D05", "D06", "D07", "D08", "D11", "D16", "D26", "D27", "D30", "D31",
-            "D32", "D37", "D38", "D39"}
-_ACCEPTED = {"D04", "D09", "D14", "D18", "D22", "D23", "D29", "D34", "D36"}
-
-
-def test_real_defects_are_refused_and_odd_but_valid_files_are_read(test_data, tmp_path):
-    good = test_data / "nifti/minicohort/site-nsk/sub-nsk001/anat/sub-nsk001_T1w.nii.gz"
-    subprocess.run([sys.executable, test_data / "defects/make_defects.py", good, tmp_path],
-                   check=True, capture_output=True)
-    cases = {case["id"] for case in json.loads((tmp_path / "index.json").read_text())}
-    assert cases >= _REFUSED | _ACCEPTED
-    for case in sorted(_REFUSED | _ACCEPTED):
-        for path in _scans_in(tmp_path / case):
-            if case in _REFUSED:
-                with pytest.raises(ScanError, match=path.name.replace(".", r"\.")):
-                    load_scan(path)
-            else:
-                load_scan(path)
-
-
-def _scans_in(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if ".nii" in path.name]
+def _refused_by(path: Path) -> str:
+    with pytest.raises(RefusedScanError) as caught:
+        load_scan(path)
+    return caught.value.finding.rule.code

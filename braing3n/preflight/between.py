@@ -1,0 +1,90 @@
+"""What only shows between files: names, leftovers, one scan twice, two kinds of scans."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from braing3n.data.findings import Finding, finding
+from braing3n.preflight.privacy import name_identity
+from braing3n.preflight.tree import Entry, Kind, stem_of
+from braing3n.preflight.volume import VolumeReport
+
+_SHOWN = 5
+# Names that every program and every system can carry.
+_PLAIN = re.compile(r"[A-Za-z0-9._+-]+")
+_LOWER_ENDINGS = re.compile(r".*\.(nii|nii\.gz|hdr|img|hdr\.gz|img\.gz)")
+_COPY = re.compile(r"(copy|kopie|copie|copia)\b|\(\d+\)", re.IGNORECASE)
+
+
+def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
+    """Return findings about names and kinds of files."""
+    found = list[Finding]()
+    litter, unused = defaultdict[Path, list[str]](list), Counter[str]()
+    for entry in entries:
+        match entry.kind:
+            case Kind.LITTER:
+                litter[entry.path.parent].append(entry.path.name)
+                continue
+            case Kind.IMAGE:
+                unused[stem_of(entry.path.name).rpartition("_")[2]] += 1
+            case Kind.FOREIGN:
+                found.append(finding("format-foreign", entry.path, f"a file ending in "
+                                     f"{''.join(entry.path.suffixes[-2:])}"))
+        found += _of_name(entry)
+        found += name_identity(entry.path, root)
+    found += [finding("file-litter", folder, _listed(names)) for folder, names in litter.items()]
+    if unused:
+        found.append(finding("file-unused", root, _listed(
+            f"{count} {suffix}" for suffix, count in sorted(unused.items()))))
+    if not any(entry.kind is Kind.SCAN for entry in entries):
+        found.append(finding("scans-none", root, f"{len(entries)} files of other kinds"))
+    return list(dict.fromkeys(found))  # a folder's name is met with each of its files
+
+
+def between_scans(root: Path, volumes: Sequence[VolumeReport]) -> list[Finding]:
+    """Return findings about scans that cannot both be right."""
+    by_digest = defaultdict[str, list[Path]](list)
+    stripped, whole = list[str](), list[str]()
+    for volume in volumes:
+        if volume.facts is not None and volume.facts.voxels_digest is not None:
+            by_digest[volume.facts.voxels_digest].append(volume.entry.path)
+            (stripped if volume.facts.is_stripped else whole).append(volume.entry.path.name)
+    found = [finding("scan-twice", paths[0], "the same voxels as "
+                     + _listed(_relative(path, root) for path in paths[1:]))
+             for paths in by_digest.values() if len(paths) > 1]
+    if stripped and whole:
+        fewer, kind = ((stripped, "stripped") if len(stripped) <= len(whole)
+                       else (whole, "not stripped"))
+        found.append(finding("strip-mixed", root, f"{len(stripped)} stripped, {len(whole)} not; "
+                             f"{kind}: {_listed(fewer)}"))
+    return found
+
+
+def _of_name(entry: Entry) -> list[Finding]:
+    name = entry.path.name
+    if entry.kind is Kind.PARTIAL:
+        return [finding("file-name", entry.path, "a name that hides that it is a NIfTI file",
+                        fix="finish the copy, or rename it so that it ends in .nii or .nii.gz; it "
+                            "is not read")]
+    if entry.kind not in (Kind.SCAN, Kind.LABELS, Kind.IMAGE):
+        return []
+    if not _PLAIN.fullmatch(name):
+        strange = sorted({mark for mark in name if not _PLAIN.fullmatch(mark)})
+        return [finding("file-name", entry.path, "a name with "
+                        + ", ".join("a blank" if mark == " " else mark for mark in strange))]
+    if _COPY.search(name):
+        return [finding("file-name", entry.path, "the name of a copy")]
+    if not _LOWER_ENDINGS.fullmatch(name):
+        return [finding("file-name", entry.path, "an ending in capitals")]
+    return []
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _listed(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    return ", ".join(ordered[:_SHOWN]) + more

@@ -1,0 +1,48 @@
+"""What `braing3n check` and `braing3n site check` share: look, write, print, and the exit code."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from braing3n.counting import counting
+from braing3n.errors import OutputError
+from braing3n.preflight.folder import Preflight, Wishes
+from braing3n.preflight.output import as_json, print_outcome
+
+# What a check looks at, before it is known how its progress is shown.
+Look = Callable[[Callable[[Wishes], Wishes]], Preflight]
+
+
+def run_check(look: Look, *, prints_json: bool, html: Path | None) -> int:
+    """Run a check and show what it came to: results on stdout, progress on stderr.
+
+    Returns:
+        The exit code: 0 where nothing worse than a warning was found, else 1.
+
+    Raises:
+        OutputError: The page cannot be written. What was found is printed all the same.
+    """
+    with counting(Console(stderr=True), "files") as progress:
+        preflight = look(lambda wishes: replace(wishes, with_pictures=html is not None,
+                                                progress=progress))
+    if prints_json:
+        sys.stdout.write(as_json(preflight) + "\n")
+    else:
+        print_outcome(preflight, Console())
+    if html is not None:
+        _write_page(preflight, html)
+    return 0 if preflight.holds else 1
+
+
+def _write_page(preflight: Preflight, html: Path) -> None:
+    from braing3n.preflight.page import write_page  # noqa: PLC0415  # only a page needs matplotlib
+
+    try:
+        write_page(preflight, html)
+    except OSError as error:
+        raise OutputError(f"{html} cannot be written", expected="a file in a folder to write to",
+                          found=error.strerror or "an error", fix="choose another place") from error
+    sys.stderr.write(f"page: {html}\n")

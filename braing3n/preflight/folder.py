@@ -1,0 +1,188 @@
+"""A whole folder, or all that a table lists: every file's findings, and those between files."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from braing3n.data.bids import find_scans
+from braing3n.data.findings import Finding, Severity, finding
+from braing3n.data.mapping import ColumnMapping
+from braing3n.errors import CohortError
+from braing3n.preflight.between import between_files, between_scans
+from braing3n.preflight.labels import LabelReport, check_labels, grid_findings
+from braing3n.preflight.privacy import is_dicom, sidecar_identity, table_identity
+from braing3n.preflight.sidecars import sidecar_findings
+from braing3n.preflight.tables import cohort_findings, table_findings
+from braing3n.preflight.tree import Entry, Kind, describe, stem_of, walk
+from braing3n.preflight.volume import VolumeReport, check_other_image, check_scan
+
+_ORDER = list(Severity)
+
+Progress = Callable[[int, int], None]
+Report = VolumeReport | LabelReport | tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What a check came to.
+
+    Attributes:
+        folder: What was looked at.
+        num_files: Files that were looked at.
+        findings: The worst first, then by rule and path.
+        volumes: One a scan, in order of their paths.
+    """
+
+    folder: Path
+    num_files: int
+    findings: tuple[Finding, ...]
+    volumes: tuple[VolumeReport, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing of severity ERROR or PRIVACY was found."""
+        return not any(found.rule.severity in (Severity.ERROR, Severity.PRIVACY)
+                       for found in self.findings)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a check is to look.
+
+    Attributes:
+        mapping: How the columns of the table of people or scans are named.
+        aside: Folders that are left out, such as a site's own cache.
+        refuses_skulls: Whether training at this site refuses scans that are not skull-stripped.
+        with_pictures: Whether to keep three planes of every scan.
+        progress: Called with (done, all) after each file.
+    """
+
+    mapping: ColumnMapping | None = None
+    aside: frozenset[Path] = frozenset()
+    refuses_skulls: bool = False
+    with_pictures: bool = False
+    progress: Progress | None = None
+
+
+def check_folder(root: Path, wishes: Wishes = Wishes()) -> Preflight:
+    """Look at every file of a folder: a BIDS dataset, or any folder with NIfTI files.
+
+    Raises:
+        CohortError: A folder cannot be listed.
+    """
+    try:
+        entries = _only_used(root, list(walk(root, wishes.aside)))
+    except OSError as error:
+        raise CohortError(f"{error.filename} cannot be listed", expected="a readable folder",
+                          found=error.strerror or "an error", fix="check its permissions") from error
+    scanned = {entry.subject for entry in entries
+               if entry.subject is not None and entry.kind is Kind.SCAN}
+    found = list(cohort_findings(root, scanned, wishes.mapping)) if scanned else []
+    return _check(root, entries, found, root / "participants.tsv", wishes)
+
+
+def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = Wishes()) -> Preflight:
+    """Look at a table, the scans that it lists, and their sidecars.
+
+    Args:
+        table: A site's table of scans.
+        scans: Their files.
+        wishes: How to look.
+    """
+    root = table.parent
+    files = list(dict.fromkeys(scans))
+    sidecars = {path.with_name(f"{stem_of(path.name)}.json") for path in files}
+    entries = [_describe_anywhere(path, root)
+               for path in (table, *files, *sorted(path for path in sidecars if path.is_file()))]
+    entries = [replace(entry, kind=Kind.SCAN) if entry.path in set(files) else entry
+               for entry in entries]
+    return _check(root, entries, [], table, wishes)
+
+
+def _describe_anywhere(path: Path, root: Path) -> Entry:
+    """Describe a file that may lie outside the table's folder."""
+    return describe(path, root if path.is_relative_to(root) else path.parent)
+
+
+def _check(root: Path, entries: Sequence[Entry], found: list[Finding], table: Path,
+           wishes: Wishes) -> Preflight:
+    """Check the entries, of which `table` is the one that the mapping explains."""
+    reports = _check_all(entries, table, wishes)
+    volumes = [report for report in reports if isinstance(report, VolumeReport)]
+    labels = [report for report in reports if isinstance(report, LabelReport)]
+    for report in reports:
+        found += report if isinstance(report, tuple) else report.findings
+    found += [*between_scans(root, volumes), *grid_findings(labels, volumes)]
+    found = [*between_files(root, entries), *_merged(found)]
+    if wishes.refuses_skulls:
+        found = [finding("skull-refused", one.path, one.found) if one.rule.code == "skull-present"
+                 else one for one in found]
+    found.sort(key=lambda f: (_ORDER.index(f.rule.severity), f.rule.code, str(f.path)))
+    return Preflight(root, len(entries), tuple(found), tuple(volumes))
+
+
+def _only_used(root: Path, entries: list[Entry]) -> list[Entry]:
+    """In a BIDS dataset, take for scans only those that training would find there."""
+    try:
+        used = {scan.path for scan in find_scans(root)[0]}
+    except CohortError:
+        return entries  # no dataset: every image may be a scan
+    return [replace(entry, kind=Kind.IMAGE) if entry.kind is Kind.SCAN and entry.path not in used
+            else entry for entry in entries]
+
+
+def _check_all(entries: Sequence[Entry], table: Path, wishes: Wishes) -> list[Report]:
+    """Look into every file, several at a time: reading and numpy leave Python's lock alone."""
+    images = {(entry.path.parent, stem_of(entry.path.name)) for entry in entries
+              if entry.kind in (Kind.SCAN, Kind.IMAGE, Kind.LABELS)}
+
+    def check(entry: Entry) -> Report:
+        has_image = (entry.path.parent, stem_of(entry.path.name)) in images
+        if entry.kind is Kind.TABLE:
+            return _check_table(entry.path, wishes.mapping if entry.path == table else None)
+        return _check_entry(entry, has_image, wishes.with_pictures)
+
+    reports: list[Report] = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for done, report in enumerate(pool.map(check, entries), start=1):
+            reports.append(report)
+            if wishes.progress is not None:
+                wishes.progress(done, len(entries))
+    return reports
+
+
+def _check_table(path: Path, mapping: ColumnMapping | None) -> tuple[Finding, ...]:
+    found = table_findings(path, mapping)
+    # Ages are looked for twice: by who knows a mapping's unit, and in tables that are of no people.
+    knows_ages = mapping is not None or any(one.rule.code == "age-over-89" for one in found)
+    identity = [one for one in table_identity(path)
+                if not (knows_ages and one.rule.code == "age-over-89")]
+    return (*found, *identity)
+
+
+def _check_entry(entry: Entry, has_image: bool, with_picture: bool) -> Report:
+    match entry.kind:
+        case Kind.SCAN:
+            return check_scan(entry, with_picture=with_picture)
+        case Kind.LABELS:
+            return check_labels(entry)
+        case Kind.IMAGE:
+            return check_other_image(entry)
+        case Kind.SIDECAR:
+            return (*sidecar_findings(entry.path, has_image), *sidecar_identity(entry.path))
+    is_patient_file = entry.kind is Kind.OTHER and is_dicom(entry.path)
+    return (finding("dicom-left", entry.path, "a DICOM file"),) if is_patient_file else ()
+
+
+def _merged(found: Iterable[Finding]) -> list[Finding]:
+    """Say once for a folder what is so of thousands of its files."""
+    kept, dicom = [], dict[Path, int]()
+    for one in found:
+        if one.rule.code == "dicom-left":
+            dicom[one.path.parent] = dicom.get(one.path.parent, 0) + 1
+        else:
+            kept.append(one)
+    return kept + [finding("dicom-left", folder, f"{count} DICOM files" if count > 1 else
+                           "a DICOM file") for folder, count in dicom.items()]

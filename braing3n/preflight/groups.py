@@ -1,0 +1,75 @@
+"""Sites and classes of a table of people: one site in several spellings, groups of one."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from braing3n.data.covariates import value_of
+from braing3n.data.findings import Finding, finding
+from braing3n.data.people import Person
+from braing3n.preflight.cells import shown
+
+# In a smaller table, every group is small.
+_MIN_SUBJECTS = 5
+
+Groups = Mapping[str, set[str]]
+
+
+def group_findings(path: Path, people: Sequence[Person]) -> list[Finding]:
+    """Look at who is of which site and class; counts of people are not told.
+
+    Args:
+        path: The table.
+        people: Its rows as read, also those that name no subject.
+    """
+    sites: dict[str, set[str]] = {}
+    classes: dict[str, set[str]] = {}
+    for person in people:
+        if "site" in person.cells:
+            sites.setdefault(person.cells["site"].said, set()).add(person.subject.strip())
+        if "diagnosis" in person.cells:
+            cell = person.cells["diagnosis"]
+            name = value_of("diagnosis", cell) or cell.said.strip()
+            classes.setdefault(str(name), set()).add(person.subject.strip())
+    found = _spellings(path, sites)
+    if len({person.subject.strip() for person in people}) >= _MIN_SUBJECTS:
+        small = _single("site", sites) + _single("class", classes) + _one_class(sites, classes)
+        found += [finding("cells-small", path, shown(small))] if small else []
+    return found
+
+
+def _spellings(path: Path, sites: Groups) -> list[Finding]:
+    """Find sites that differ in blanks, capitals, marks or a float's `.0` alone."""
+    spellings: dict[str, list[str]] = {}
+    for site in sites:
+        spellings.setdefault(_bare(site), []).append(site)
+    alike = [" = ".join(repr(site) for site in sorted(group))
+             for group in spellings.values() if len(group) > 1]
+    return [finding("site-spelling", path, shown(sorted(alike)))] if alike else []
+
+
+def _bare(site: str) -> str:
+    text = unicodedata.normalize("NFKC", site).casefold().strip()
+    text = re.sub(r"(?<=[0-9])\.0+$", "", text)
+    return re.sub(r"(?<![0-9])[\W_]+|[\W_]+(?![0-9])", "", text) or text
+
+
+def _single(kind: str, groups: Groups) -> list[str]:
+    """Return the groups of one, where there are others."""
+    if len(groups) < 2:
+        return []
+    return [f"{kind} {name!r}: a single subject" for name, subjects in sorted(groups.items())
+            if len(subjects) == 1]
+
+
+def _one_class(sites: Groups, classes: Groups) -> list[str]:
+    """Return the sites whose subjects are all of one class, where there are several of both."""
+    if len(sites) < 2 or len(classes) < 2:
+        return []
+    found = []
+    for site, subjects in sorted(sites.items()):
+        here = [name for name, members in classes.items() if members & subjects]
+        if len(here) == 1 and len(subjects) > 1:
+            found.append(f"site {site!r}: class {here[0]!r} alone")
+    return found

@@ -1,0 +1,110 @@
+"""Label maps: whole numbers, on the grid of the scan that they belong to."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braing3n.data.findings import Finding, RefusedScanError, finding
+from braing3n.data.geometry import find_affine
+from braing3n.data.nifti import Stored, read_nifti
+from braing3n.data.tables import read_table
+from braing3n.errors import CohortError
+from braing3n.preflight.privacy import header_findings
+from braing3n.preflight.tree import Entry, stem_of
+from braing3n.preflight.volume import VolumeReport
+
+_SHOWN = 8
+# Placement of two grids may differ by this share of a voxel.
+_GRID_TOLERANCE = 0.05
+# Labels that were resampled to another space say so in their name.
+_OTHER_SPACE = re.compile(r"_space-(?!orig)")
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """What came out of one label map; no grid where it cannot be read."""
+
+    entry: Entry
+    findings: tuple[Finding, ...]
+    shape: tuple[int, ...] | None
+    affine: NDArray[np.float64] | None
+
+
+def check_labels(entry: Entry) -> LabelReport:
+    """Read a label map to its last voxel and look at its values."""
+    try:
+        stored = read_nifti(entry.path)
+        # What is odd about the grid is told of the scan already.
+        affine, _ = find_affine(entry.path, stored.header, stored.voxels.shape)
+    except RefusedScanError as error:
+        return LabelReport(entry, (error.finding,), None, None)
+    found = [*stored.remarks, *header_findings(entry.path, stored.header, stored.extensions),
+             *_check_values(entry.path, stored)]
+    return LabelReport(entry, tuple(found), stored.voxels.shape, affine)
+
+
+def grid_findings(labels: Sequence[LabelReport], scans: Sequence[VolumeReport]) -> list[Finding]:
+    """Compare each label map's grid with those of the scans of the same subject and visit."""
+    grids: dict[tuple[str | None, str | None], list[VolumeReport]] = {}
+    for scan in scans:
+        if scan.facts is not None:
+            grids.setdefault((scan.entry.subject, scan.entry.session), []).append(scan)
+    found = []
+    for report in labels:
+        beside = grids.get((report.entry.subject, report.entry.session), [])
+        if (report.shape is None or not beside or report.entry.subject is None
+                or _OTHER_SPACE.search(report.entry.path.name)
+                or any(_fits(report, scan) for scan in beside)):
+            continue
+        facts = beside[0].facts
+        expected = "none" if facts is None else " x ".join(map(str, facts.shape))
+        found.append(finding("labels-grid", report.entry.path,
+                             " x ".join(map(str, report.shape)) + ", or placed elsewhere",
+                             expected=f"the grid of {beside[0].entry.path.name}: {expected}"))
+    return found
+
+
+def _fits(report: LabelReport, scan: VolumeReport) -> bool:
+    if scan.facts is None or report.affine is None or scan.facts.shape != report.shape:
+        return False
+    voxel = min(scan.facts.voxel_mm)
+    return bool(np.abs(scan.facts.affine - report.affine)[:3, 3].max() < voxel
+                and np.allclose(scan.facts.affine[:3, :3], report.affine[:3, :3],
+                                atol=_GRID_TOLERANCE * voxel))
+
+
+def _check_values(path: Path, stored: Stored) -> list[Finding]:
+    slope, intercept = stored.header.get_slope_inter()
+    values = np.unique(stored.voxels).astype(np.float64)
+    if slope is not None:
+        values = values * slope + intercept
+    strange = values[~(np.isfinite(values) & (values == np.round(values)) & (values >= 0))]
+    if len(strange):
+        return [finding("labels-values", path, _listed(strange))]
+    if stem_of(path.name).lower().endswith("mask"):
+        return [] if len(values) <= 2 and values[0] == 0 else [
+            finding("labels-values", path, _listed(values), expected="0 and one other value")]
+    known = _lookup(path)
+    unknown = values[[known is not None and value not in known for value in values]]
+    return [finding("labels-values", path, _listed(unknown), expected="values that its _dseg.tsv "
+                    "lists")] if len(unknown) else []
+
+
+def _lookup(path: Path) -> set[float] | None:
+    """Return the values that the table beside the labels lists, with 0; None without a table."""
+    table = path.with_name(f"{stem_of(path.name)}.tsv")
+    if not table.is_file():
+        return None
+    try:
+        return {0.0} | {float(row["index"]) for row in read_table(table).rows}
+    except (CohortError, KeyError, ValueError):
+        return None  # the table's own check says what is wrong with it
+
+
+def _listed(values: NDArray[np.float64]) -> str:
+    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    return ", ".join(f"{value:g}" for value in values[:_SHOWN]) + more

@@ -1,0 +1,124 @@
+"""Tables of people: whether they can be read, joined with the scans, and understood."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from braing3n.data.codebook import Codebook, open_codebook
+from braing3n.data.findings import Finding, RefusedTableError, finding
+from braing3n.data.mapping import ColumnMapping
+from braing3n.data.participants import persons_of
+from braing3n.data.people import Person, join, suggest_matches
+from braing3n.data.tables import Table, read_table
+from braing3n.errors import ConfigError
+from braing3n.preflight.cells import cell_findings, shown
+from braing3n.preflight.groups import group_findings
+
+# In BIDS, a table whose name has an entity describes one run, atlas or recording, except for these,
+# which describe people, their visits and their scans.
+_OF_A_RUN = re.compile(r"(?:.*_)?[a-z]+-[a-z0-9+]+_(?!(?:participants|sessions|scans)\.)[^_]+\.tsv",
+                       re.IGNORECASE)
+# Columns that are hardly ever of a table of people, though others of it may look so.
+_NO_PEOPLE = {"onset", "index", "filename"}
+
+
+def table_findings(path: Path, mapping: ColumnMapping | None = None) -> list[Finding]:
+    """Look at one table by itself.
+
+    Args:
+        path: Any table. Events and other recordings of one run have no findings, and tables that
+            are not of people none about their cells.
+        mapping: Used for the columns that the table has.
+
+    Returns:
+        At most one finding a rule. They show cells of age, sex, site, diagnosis, severity and
+        field strength, but no age over 89; of other columns only spellings of missing.
+    """
+    if _OF_A_RUN.fullmatch(path.name):
+        return []
+    try:
+        table = read_table(path)
+    except RefusedTableError as error:
+        return [error.finding]
+    book = open_codebook(table, mapping, is_for_this=False)
+    found = list(table.remarks)
+    if _is_of_people(table, book):
+        people = [Person(book.subject_of(row), None, book.cells(row), line)
+                  for line, row in zip(table.lines, table.rows, strict=True)]
+        found += [*_names(table, book), *cell_findings(table, book, people),
+                  *group_findings(path, people)]
+    return found
+
+
+def cohort_findings(root: Path, scanned: Collection[str],
+                    mapping: ColumnMapping | None = None) -> list[Finding]:
+    """Compare a table of people with the subjects that have scans.
+
+    Args:
+        root: A BIDS dataset, whose participants.tsv is meant; or a table.
+        scanned: The subjects with scans, named as their folders are.
+        mapping: How the table's columns are named, and how its ids become names of folders.
+
+    Returns:
+        At most one finding a rule; none about a table that cannot be read, which `table_findings`
+        tells.
+    """
+    path = root / "participants.tsv" if root.is_dir() else root
+    if not path.is_file():
+        return [finding("table-missing", path, _instead(path))]
+    try:
+        table = read_table(path)
+        book = open_codebook(table, mapping)
+    except RefusedTableError:
+        return []
+    except ConfigError as error:
+        return [finding("table-columns", path, error.found, expected=error.expected, fix=error.fix)]
+    if book.subject is None:
+        is_headless = any(name.strip() in scanned for name in table.header)
+        return [finding("table-columns", path, "no line of names; the first is of a subject"
+                        if is_headless else "no column of ids among " + shown(table.header),
+                        expected="a column participant_id")]
+    return _joined(table, book, set(scanned))
+
+
+def _joined(table: Table, book: Codebook, scanned: set[str]) -> list[Finding]:
+    people = persons_of(table, book)
+    joined = join(people)
+    ids = set(joined.rows)
+    matches = suggest_matches(ids, scanned)
+    found = {
+        "id-mismatch": [f"{name if name == name.strip() else repr(name)} -> {folder}"
+                        for name, folder in sorted(matches.items())],
+        "row-without-scan": sorted(ids - scanned - matches.keys()),
+        "scan-without-row": sorted(scanned - ids - set(matches.values())),
+        "id-twice": [f"{label} (lines {', '.join(map(str, lines[:8]))})"
+                     for label, lines in joined.contradictory.items()],
+    }
+    findings = [finding(code, table.path, shown(names)) for code, names in found.items() if names]
+    nameless = sorted(set(table.lines) - {person.line for person in people})
+    if nameless:
+        findings.append(finding("row-without-id", table.path,
+                                "line " + shown([str(line) for line in nameless])))
+    return findings
+
+
+def _is_of_people(table: Table, book: Codebook) -> bool:
+    """Tell whether a table is about people: it names them, or their ages or sexes."""
+    return not _NO_PEOPLE & set(table.columns) and (
+        book.subject is not None or any(book.readings[name] for name in ("age_years", "sex")))
+
+
+def _names(table: Table, book: Codebook) -> list[Finding]:
+    """Find names of columns that are understood though they are not written plainly."""
+    used = {reading.column for readings in book.readings.values() for reading in readings}
+    used |= {book.subject} if book.subject is not None else set()
+    odd = [repr(text) for text, column in zip(table.header, table.columns, strict=True)
+           if text != text.strip() or (column in used and text != column)]
+    return [finding("table-column-name", table.path, shown(odd))] if odd else []
+
+
+def _instead(path: Path) -> str:
+    """Say what is there in place of participants.tsv."""
+    near = sorted(other.name for other in path.parent.iterdir()
+                  if re.fullmatch(r"participants?.*\.(tsv|csv|xlsx|txt)", other.name, re.IGNORECASE))
+    return f"{', '.join(near)}, which is not read" if near else "no such file"

@@ -1,0 +1,135 @@
+"""One NIfTI file, read to its last voxel: what is wrong with it, what it is, how it looks."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel.orientations import aff2axcodes
+from numpy.typing import NDArray
+from PIL import Image
+
+from braing3n.data.findings import Finding, RefusedScanError
+from braing3n.data.geometry import is_coarse, sizes_mm
+from braing3n.data.nifti import read_through
+from braing3n.data.scan import Scan, load_scan
+from braing3n.preflight.anatomy import Look, anatomy_findings, look_at
+from braing3n.preflight.privacy import header_findings
+from braing3n.preflight.tree import Entry
+
+_PICTURE_PIXELS = 96
+_JPEG_QUALITY = 60
+# An axial plane so far below the top of a brain, or of a head, shows the ventricles.
+_BELOW_BRAIN_MM, _BELOW_HEAD_MM = 65.0, 80.0
+_BINS = 32
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a sound scan is.
+
+    Attributes:
+        shape: (3,) voxels.
+        voxel_mm: (3,) their edges.
+        axes: Where the stored axes point to, such as `LAS`.
+        affine: (4, 4) from voxels to millimetres.
+        voxels_digest: The sha256 of shape and intensities; None for coarse volumes, which may
+            well be equal.
+        is_stripped: Whether it shows a brain without its skull.
+        background_share: Share of voxels that are exactly the background's value.
+        histogram: Counts of the intensities inside the head, from the darkest to the brightest.
+        picture: Three planes side by side as JPEG, if asked for.
+    """
+
+    shape: tuple[int, ...]
+    voxel_mm: tuple[float, ...]
+    axes: str
+    affine: NDArray[np.float64]
+    voxels_digest: str | None
+    is_stripped: bool
+    background_share: float
+    histogram: tuple[int, ...]
+    picture: bytes | None
+
+
+@dataclass(frozen=True)
+class VolumeReport:
+    """What came out of one file; no facts where it cannot be used."""
+
+    entry: Entry
+    findings: tuple[Finding, ...]
+    facts: Facts | None
+
+
+def check_scan(entry: Entry, *, with_picture: bool) -> VolumeReport:
+    """Read a scan as training would, and look at it besides."""
+    try:
+        scan = load_scan(entry.path)
+    except RefusedScanError as error:
+        return VolumeReport(entry, (error.finding,), None)
+    look = look_at(scan)
+    found = [*scan.remarks, *anatomy_findings(scan, look, entry.modality),
+             *header_findings(entry.path, scan.header, scan.extensions)]
+    return VolumeReport(entry, tuple(found), _facts(scan, look, with_picture))
+
+
+def check_other_image(entry: Entry) -> tuple[Finding, ...]:
+    """Read an image that is not trained on: whether it is whole, and whom its header names."""
+    try:
+        stored = read_through(entry.path)
+    except RefusedScanError as error:
+        return (error.finding,)
+    return (*stored.remarks, *header_findings(entry.path, stored.header, stored.extensions))
+
+
+def _facts(scan: Scan, look: Look, with_picture: bool) -> Facts:
+    inside = look.voxels[look.inside]
+    low, high = np.percentile(inside, (0.5, 99.5)) if inside.size else (0.0, 1.0)
+    counts, _ = np.histogram(inside, _BINS, range=(low, max(high, low + 1e-6)))
+    return Facts(
+        shape=scan.voxels.shape, voxel_mm=tuple(sizes_mm(scan.affine).tolist()),
+        axes="".join(aff2axcodes(scan.affine)), affine=scan.affine,
+        voxels_digest=None if is_coarse(scan.voxels.shape) else _digest(scan.voxels),
+        is_stripped=look.is_stripped, background_share=look.background_share,
+        histogram=tuple(counts.tolist()),
+        picture=_picture(look, float(low), float(high)) if with_picture else None)
+
+
+def _digest(voxels: NDArray[np.float32]) -> str:
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    digest.update(voxels.reshape(-1, order="A").data)
+    return digest.hexdigest()
+
+
+def _picture(look: Look, low: float, high: float) -> bytes:
+    """Draw an axial, a coronal and a sagittal plane of the head, side by side.
+
+    Radiological convention: the patient's right is on the picture's left. The axial plane has the
+    nose on top, the others the crown; the sagittal one looks to the left.
+    """
+    # The head with a margin, not the air around it.
+    around = tuple(slice(max(0, part.start - (part.stop - part.start) // 12 - 1),
+                         part.stop + (part.stop - part.start) // 12 + 1) for part in look.box)
+    x, y, z = ((part.start + part.stop) // 2 - start.start
+               for part, start in zip(look.box, around, strict=True))
+    # The middle of a head with its neck is below the ventricles.
+    below = (_BELOW_BRAIN_MM if look.is_stripped else _BELOW_HEAD_MM) / float(look.sizes[2])
+    z = max(z, look.box[2].stop - around[2].start - round(below))
+    # Darkest is the background, whatever its value.
+    floor = min(low, float(np.percentile(look.voxels, 0.5)))
+    grey = np.clip((look.voxels[around] - floor) / max(high - floor, 1e-6), 0, 1) * 255
+    # Rows from the top, columns from the left.
+    planes = ((grey[::-1, ::-1, z].T, look.sizes[[1, 0]]),
+              (grey[::-1, y, ::-1].T, look.sizes[[2, 0]]),
+              (grey[x, ::-1, ::-1].T, look.sizes[[2, 1]]))
+    sheet = Image.new("L", (3 * _PICTURE_PIXELS, _PICTURE_PIXELS))
+    longest = float((grey.shape * look.sizes).max())
+    for number, (plane, sizes) in enumerate(planes):
+        height, width = np.maximum(1, plane.shape * sizes / longest * _PICTURE_PIXELS).astype(int)
+        tile = Image.fromarray(plane.astype(np.uint8)).resize((int(width), int(height)),
+                                                               Image.Resampling.BICUBIC)
+        sheet.paste(tile, (number * _PICTURE_PIXELS + (_PICTURE_PIXELS - int(width)) // 2,
+                           (_PICTURE_PIXELS - int(height)) // 2))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,36 @@
+"""What `braing3n site check` looks at: the data that a site's settings name."""
+
+from pathlib import Path
+
+from braing3n.config import load_site_config
+from braing3n.data.cohort import open_cohort
+from braing3n.data.mapping import load_mapping
+from braing3n.errors import ConfigError
+from braing3n.preflight.command import Look
+from braing3n.preflight.folder import Wishes, check_folder, check_listed
+
+
+def look_at_site(path: Path) -> Look:
+    """Read a site's settings, and return the check of its data.
+
+    Raises:
+        ConfigError: The settings are wrong, or name data that is not there.
+        CohortError: The table of scans cannot be used at all.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", expected="a site's YAML file", found="a folder",
+                          fix=f"use `braing3n check {path}`")
+    config = load_site_config(path)
+    data, preprocessing = config.data, config.preprocessing
+    wishes = Wishes(
+        mapping=None if data.mapping is None else load_mapping(data.mapping),
+        aside=frozenset({config.state_dir}),
+        refuses_skulls=preprocessing.check and preprocessing.skull_strip == "none")
+    if data.table is not None:
+        table, listed = data.table, [volume.path for volume in open_cohort(data).volumes]
+        return lambda shown: check_listed(table, listed, shown(wishes))
+    if data.folder is not None:
+        folder = data.folder
+        return lambda shown: check_folder(folder, shown(wishes))
+    raise ConfigError(f"{path} names no data", expected="`data: folder:` or `data: table:`",
+                      found="neither", fix="add one of them")

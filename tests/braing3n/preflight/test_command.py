@@ -1,0 +1,68 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from braing3n.cli import app, main
+
+RUNNER = CliRunner()
+
+
+def _run(*arguments):
+    return RUNNER.invoke(app, ["check", *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(write_scan, tmp_path):
+    for number in (1, 2):
+        write_scan(tmp_path / f"d/sub-0{number}/anat/sub-0{number}_T1w.nii.gz", seed=number)
+    (tmp_path / "d/participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t30\tM\n"
+                                                 "sub-02\t40\tF\n")
+    return tmp_path / "d"
+
+
+def test_a_sound_folder_ends_with_0_and_one_sentence(folder):
+    outcome = _run(folder)
+    assert outcome.exit_code == 0
+    assert outcome.stdout.splitlines()[-1].startswith("ready: 3 files, 2 scans, of which 2 can be used")
+
+
+def test_an_error_ends_with_1_and_says_what_to_do(folder):
+    (folder / "sub-01/anat/sub-01_T1w.nii.gz").write_bytes(b"")
+    outcome = _run(folder)
+    assert outcome.exit_code == 1
+    assert "file-empty" in outcome.stdout
+    assert "to do:    copy or convert it again" in outcome.stdout
+    assert outcome.stdout.splitlines()[-1].startswith("not ready:")
+
+
+def test_json_is_one_object_on_stdout(folder):
+    (folder / "sub-01/anat/sub-01_T1w.nii.gz").write_bytes(b"")
+    outcome = json.loads(_run(folder, "--json").stdout)
+    assert list(outcome) == ["schema", "folder", "num_files", "num_volumes", "findings"]
+    error = next(found for found in outcome["findings"] if found["severity"] == "ERROR")
+    assert error == {"code": "file-empty", "severity": "ERROR",
+                     "file": "sub-01/anat/sub-01_T1w.nii.gz", "expected": "a NIfTI file",
+                     "found": "0 bytes", "fix": "copy or convert it again"}
+
+
+def test_a_page_is_written_for_its_owner_alone(folder, tmp_path):
+    page = tmp_path / "check.html"
+    assert _run(folder, "--html", page).exit_code == 0
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert page.read_text().count("data:image/jpeg") == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-folder"]])
+def test_nothing_to_check_is_misuse(arguments, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["braing3n", "check", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    assert "expected: a folder" in capsys.readouterr().err
+
+
+def test_all_rules_can_be_listed():
+    outcome = _run("--rules")
+    assert outcome.exit_code == 0
+    assert "| `gzip-truncated` | ERROR |" in outcome.stdout

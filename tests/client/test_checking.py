@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from braing3n.errors import ConfigError
+from client.checking import look_at_site
+from client.cli import app
+
+RUNNER = CliRunner()
+
+
+def _site(folder, data, **more):
+    path = folder / "site.yaml"
+    path.write_text(yaml.safe_dump({"name": "hospital-a", "data": data, "state_dir": "state", **more}))
+    return path
+
+
+def _check(path):
+    outcome = RUNNER.invoke(app, ["check", str(path), "--json"])
+    return outcome.exit_code, json.loads(outcome.stdout)
+
+
+def test_a_sites_folder_is_checked_without_its_own_cache(write_scan, tmp_path):
+    write_scan(tmp_path / "d/sub-01/anat/sub-01_T1w.nii.gz")
+    (tmp_path / "d/state").mkdir()
+    (tmp_path / "d/state/broken.nii").write_bytes(b"")
+    code, outcome = _check(_site(tmp_path, {"folder": "d"}, state_dir="d/state"))
+    assert code == 0
+    assert outcome["num_volumes"] == 1
+
+
+def test_a_sites_table_is_checked_with_the_scans_that_it_lists(write_scan, tmp_path):
+    write_scan(tmp_path / "a/one.nii.gz")
+    (tmp_path / "two.nii.gz").write_bytes(b"")
+    (tmp_path / "scans.csv").write_text("subject,path,age,sex\np1,a/one.nii.gz,34,M\n"
+                                        "p2,two.nii.gz,40,F\n")
+    code, outcome = _check(_site(tmp_path, {"table": "scans.csv"}))
+    assert code == 1
+    assert [(found["code"], found["file"]) for found in outcome["findings"]
+            if found["severity"] == "ERROR"] == [("file-empty", "two.nii.gz")]
+
+
+def test_codes_that_a_mapping_explains_are_no_finding(write_scan, tmp_path):
+    for number in range(1, 7):
+        write_scan(tmp_path / f"d/sub-0{number}/anat/sub-0{number}_T1w.nii.gz", seed=number)
+    (tmp_path / "d/participants.tsv").write_text("participant_id\tage\tSEX_ID\n" + "".join(
+        f"sub-0{number}\t{30 + number}\t{1 + number % 2}\n" for number in range(1, 7)))
+    (tmp_path / "m.yaml").write_text("subject: participant_id\n"
+                                     "sex: {column: SEX_ID, codes: {1: M, 2: F}}\n")
+    without = _check(_site(tmp_path, {"folder": "d"}))[1]
+    mapped = _check(_site(tmp_path, {"folder": "d", "mapping": "m.yaml"}))[1]
+    codes = [{found["code"] for found in outcome["findings"]} for outcome in (without, mapped)]
+    assert "sex-unclear" in codes[0]
+    assert "sex-unclear" not in codes[1]
+
+
+@pytest.mark.parametrize(("preprocessing", "code"), [
+    ({}, "skull-refused"), ({"check": False}, "skull-present")])
+def test_skulls_are_errors_where_training_refuses_them(preprocessing, code, brain, write_scan,
+                                                       tmp_path):
+    around = np.random.default_rng(0).integers(1, 30, (48, 48, 48)).astype(np.int16)  # no exact 0
+    head = np.pad(brain, ((9, 9), (7, 7), (10, 10))) + around
+    write_scan(tmp_path / "d/sub-01/anat/sub-01_T1w.nii.gz", head)
+    outcome = _check(_site(tmp_path, {"folder": "d"}, preprocessing=preprocessing))[1]
+    assert code in {found["code"] for found in outcome["findings"]}
+
+
+def test_a_folder_in_place_of_the_settings_gets_the_other_command(tmp_path):
+    with pytest.raises(ConfigError, match="use `braing3n check"):
+        look_at_site(tmp_path)
