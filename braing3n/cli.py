@@ -51,8 +51,12 @@ def check(
         typer.echo(rules_table(), nl=False)
         return
     if folder is None or not folder.is_dir():
-        raise ConfigError("there is nothing to check", expected="a folder", fix="name one",
-                          found="no argument" if folder is None else f"no folder at {folder}")
+        is_file = folder is not None and folder.is_file()
+        raise ConfigError("there is nothing to check", expected="a folder",
+                          found="no argument" if folder is None else
+                          f"{'a file' if is_file else 'nothing'} at {folder}",
+                          fix=f"use `braing3n site check {folder}`, if that is a site's settings"
+                          if is_file else "name one")
     raise typer.Exit(run_check(lambda shown: check_folder(folder, shown(Wishes())),
                                prints_json=as_json, html=html))
 

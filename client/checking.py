@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from braing3n.config import load_site_config
+from braing3n.config import SiteConfig, load_site_config
 from braing3n.data.cohort import open_cohort
-from braing3n.data.mapping import load_mapping
+from braing3n.data.envelope import load_key
+from braing3n.data.toolbox import open_chain
+from braing3n.data.visits import choose
 from braing3n.errors import ConfigError
 from braing3n.preflight.command import Look
 from braing3n.preflight.folder import Wishes, check_folder, check_listed
+from client.site import Site
 
 
 def look_at_site(path: Path) -> Look:
@@ -22,8 +25,9 @@ def look_at_site(path: Path) -> Look:
                           fix=f"use `braing3n check {path}`")
     config = load_site_config(path)
     data, preprocessing = config.data, config.preprocessing
+    _try_settings(config)
     wishes = Wishes(
-        mapping=None if data.mapping is None else load_mapping(data.mapping),
+        mapping_file=data.mapping,
         aside=frozenset({config.state_dir}),
         refuses_skulls=preprocessing.check and preprocessing.skull_strip == "none")
     if data.table is not None:
@@ -34,3 +38,17 @@ def look_at_site(path: Path) -> Look:
         return lambda shown: check_folder(folder, shown(wishes))
     raise ConfigError(f"{path} names no data", expected="`data: folder:` or `data: table:`",
                       found="neither", fix="add one of them")
+
+
+def _try_settings(config: SiteConfig) -> None:
+    """Open what training would open besides the scans, so that a mistake shows now.
+
+    Raises:
+        ConfigError: The device, the cache's key, or a tool of preprocessing is not there.
+        CohortError: No scan is of a kind that the settings want.
+    """
+    _ = Site(config).device
+    if config.cache.key_file is not None:
+        load_key(config.cache.key_file)
+    open_chain(config.preprocessing, config.device)
+    choose(open_cohort(config.data).volumes, config.data)

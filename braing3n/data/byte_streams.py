@@ -133,7 +133,9 @@ class ByteStream:
             try:
                 out = self._gzip.decompress(chunk, _CHUNK * 4)
             except zlib.error as error:
-                raise BrokenStreamError("gzip-damaged", str(error)) from error
+                found = ("content that does not agree with its checksum" if "incorrect" in str(error)
+                         else "bytes that cannot be decompressed")
+                raise BrokenStreamError("gzip-damaged", found) from error
             self._pending = self._gzip.unconsumed_tail
             if self._gzip.eof:
                 self._begin_member(self._gzip.unused_data)

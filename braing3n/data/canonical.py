@@ -18,6 +18,9 @@ from braing3n.errors import ScanError
 
 AXES = "LPS"
 
+# The six faces of a volume, as indices.
+_FACES = tuple((slice(None),) * axis + (side,) for axis in range(3) for side in (0, -1))
+
 # A brain of an adult takes 1 to 2 litres with its ventricles, 2.4 in the most generous of masks;
 # a head without background 4 and more. A brain leaves half of the narrowest box to the background.
 _LARGEST_BRAIN_ML = 3000.0
@@ -87,9 +90,6 @@ def _background_share(scan: Scan) -> float:
 
 def _background(voxels: NDArray[Any]) -> float:
     """Return the value outside the brain: what most face voxels share, or else 0."""
-    faces = np.concatenate([voxels[side].ravel() for side in _SIDES])
+    faces = np.concatenate([voxels[side].ravel() for side in _FACES])
     values, counts = np.unique(faces, return_counts=True)
     return float(values[counts.argmax()]) if counts.max() > faces.size / 2 else 0.0
-
-
-_SIDES = tuple((slice(None),) * axis + (side,) for axis in range(3) for side in (0, -1))

@@ -14,9 +14,10 @@ _FILES = (
     ("file-unreadable", _E, "a file that the system does not let us read", "a readable file",
      "check its permissions and the disk"),
     ("gzip-truncated", _E, "a compressed file that ends too early", "a whole gzip stream",
-     "copy or compress it again"),
+     "copy it again from where it came from, or convert it again"),
     ("gzip-damaged", _E, "a compressed file whose checksum or stream is wrong",
-     "a gzip stream that agrees with its checksum", "copy or compress it again"),
+     "a gzip stream that agrees with its checksum",
+     "copy it again from where it came from, or convert it again"),
     ("gzip-missing", _E, "a name that ends in .gz, and content that is not compressed",
      "gzip, as the name says", "rename it so that it ends in .nii"),
     ("gzip-unnamed", _W, "compressed content under a name that does not say so",
@@ -73,8 +74,9 @@ _GEOMETRY = (
     ("affine-sheared", _E, "an affine with slanted axes", "axes at right angles",
      "convert it again from the original, or resample it onto a straight grid, as by "
      "nilearn.image.resample_img(scan, target_affine=numpy.eye(3))"),
-    ("voxel-size-contradicts", _E, "voxel sizes in pixdim and in the sform that differ",
-     "one voxel size", "convert the scan again, or set the wrong one right"),
+    ("voxel-size-contradicts", _E, "two voxel sizes that differ, in the two places of the header",
+     "one voxel size", "convert the scan again from the original; no program can tell which of the "
+     "two is right"),
     ("sform-ignored", _W, "an sform that is no rigid placement", "a rigid sform",
      "nothing, if the qform is right: it is used instead"),
     ("units", _W, "a unit of length that cannot be meant", "millimetres",
@@ -98,7 +100,8 @@ _VOXELS = (
     ("scale-applied", _I, "a slope and an intercept", "any", "nothing needs to be done; they are "
      "applied when read"),
     ("voxels-not-finite", _E, "voxels that are not numbers, or infinite", "finite intensities",
-     "find the step of the pipeline that divides by zero, and run it again"),
+     "export or convert it again from the original; they come from a step of processing that divides "
+     "by zero"),
     ("voxels-constant", _E, "one value in every voxel", "a picture", "export the scan again"),
     ("voxels-few-values", _E, "so few values that it is a mask or a label map",
      "at least 20 different intensities", "name it _mask or _dseg, or put the scan in its place"),
@@ -127,7 +130,7 @@ _LABELS = (
      "resample labels with nearest neighbour, and list them in a _dseg.tsv"),
 )
 _TABLES = (
-    ("table-missing", _I, "no participants.tsv", "one row a subject: participant_id, age, sex",
+    ("table-missing", _W, "no participants.tsv", "one row a subject: participant_id, age, sex",
      "add one, or age, sex and diagnosis are unknown"),
     ("table-unreadable", _E, "a table that cannot be read",
      "tab, comma or semicolon separated text with a header line, or XLSX", "save it again in UTF-8"),
@@ -141,7 +144,8 @@ _TABLES = (
     ("table-column-name", _I, "column names with blanks, capitals or marks", "any",
      "nothing needs to be done; names are compared without them"),
     ("table-columns", _E, "columns that are missing or named twice", "every column once",
-     "rename or add the column, or map it in a mapping file"),
+     "rename or add the column, or name it in a mapping file (`data: mapping:` in the site's "
+     "settings; site_configs/mapping.yaml is an example)"),
     ("table-cells", _E, "a line with more cells than the header has", "as many cells as columns",
      "mend that line"),
     ("table-cells-few", _W, "lines with fewer cells than the header has", "as many cells as columns",
@@ -150,8 +154,9 @@ _TABLES = (
      "name them in the first line, each in a cell of its own; they are not read"),
     ("table-sheet", _I, "a workbook of several sheets", "one sheet",
      "nothing, if it is the right one; or put that first"),
-    ("row-without-scan", _E, "a subject of the table without a folder", "a folder for every row",
-     "add the scans, or remove the row"),
+    ("row-without-scan", _E, "a subject of the table without a scan", "a scan for every row",
+     "add the scans, by their names if they are there but not used; remove the row only if there "
+     "are none"),
     ("scan-without-row", _E, "a subject's folder without a row in the table",
      "a row for every folder", "add the row, or remove the folder"),
     ("id-mismatch", _E, "an id that differs from its folder's in prefix, zeros, case or blanks",
@@ -163,7 +168,7 @@ _TABLES = (
     ("missing-spelling", _W, "other spellings of `not known` than n/a", "n/a",
      "nothing needs to be done; they count as unknown"),
     ("age-unclear", _W, "ages that are not understood", "years, as a number from 0 to 120",
-     "write years; what is not understood counts as unknown"),
+     "write years, or say `unit: months` in a mapping file; what is not understood counts as unknown"),
     ("sex-unclear", _W, "sexes that are not understood", "M or F",
      "write M or F, or say in participants.json or a mapping file what the codes mean"),
     ("value-unclear", _W, "values of diagnosis, severity or field strength that are not understood",

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from braing3n.data.canonical import check_stripped, stripped_rule
 from braing3n.data.scan import Scan
-from braing3n.data.template import Template
 
 
 class Tool(Protocol):
@@ -34,7 +33,8 @@ class Chain:
         bias_field: Evens out the brightness.
         skull_strip: Leaves the brain alone.
         registration: Moves the scan to the template.
-        template: What the scans are registered to, before or by `registration`.
+        template: What the scans are registered to, before or by `registration`. As a tool it only
+            refuses those that do not fit.
         is_checked: Whether scans that do not look stripped, or do not fit the template, are
             refused.
     """
@@ -42,7 +42,7 @@ class Chain:
     bias_field: Tool | None = None
     skull_strip: Tool | None = None
     registration: Tool | None = None
-    template: Template | None = None
+    template: Tool | None = None
     is_checked: bool = True
 
     def apply(self, scan: Scan) -> Scan:
@@ -58,16 +58,15 @@ class Chain:
         if self.registration is not None:
             scan = self.registration(scan)
         if self.is_checked and self.template is not None:
-            self.template.check_fit(scan)
+            scan = self.template(scan)
         return scan
 
     def describe(self) -> dict[str, Any]:
         """Return all that the outcome depends on besides the scan."""
         tools = {"bias_field": self.bias_field, "skull_strip": self.skull_strip,
-                 "registration": self.registration}
+                 "registration": self.registration, "template": self.template}
         return {
             **{step: None if tool is None else dict(tool.describe()) for step, tool in tools.items()},
-            "template": None if self.template is None else self.template.describe(),
             "checked": stripped_rule() if self.is_checked else None,
         }
 

@@ -1,7 +1,7 @@
 """Who a table's rows are: joined by subject and visit, and compared with the folders of scans."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from braing3n.data.covariates import READ, Cell, value_of
@@ -94,15 +94,31 @@ def suggest_matches(ids: Collection[str], folders: Collection[str]) -> dict[str,
     """Return for ids that name no folder the one that each may mean: `1` may be `sub-01`.
 
     Only what differs in prefix, zeros, capitals, blanks or marks, where exactly one id and one
-    folder are the same without them. Nothing is joined by this; a person decides.
+    folder are the same without them, or else have the same number at their end. Nothing is
+    joined by this; a person decides.
     """
     lost, free = set(ids) - set(folders), set(folders) - set(ids)
+    matches = _same(lost, free, _key)
+    rest = lost - matches.keys()
+    return matches | _same(rest, free - set(matches.values()), _last_number)
+
+
+def _same(ids: Collection[str], folders: Collection[str],
+          key: Callable[[str], str]) -> dict[str, str]:
+    """Return the ids and folders that share a key with nothing else."""
     by_key: dict[str, tuple[set[str], set[str]]] = {}
-    for names, side in ((lost, 0), (free, 1)):
+    for names, side in ((ids, 0), (folders, 1)):
         for name in names:
-            by_key.setdefault(_key(name), (set(), set()))[side].add(name)
+            by_key.setdefault(key(name), (set(), set()))[side].add(name)
+    by_key.pop("", None)
     return {min(of_ids): min(of_folders) for of_ids, of_folders in by_key.values()
             if len(of_ids) == len(of_folders) == 1}
+
+
+def _last_number(name: str) -> str:
+    """Return the number at an id's end without leading zeros; nothing where there is none."""
+    bare = re.sub(r"(?<=[0-9])\.0+$", "", name.strip())
+    return bare[len(bare.rstrip("0123456789")):].lstrip("0")
 
 
 def _key(name: str) -> str:

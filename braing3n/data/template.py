@@ -34,18 +34,18 @@ class Template:
         return f"template {self.scan.digest[:12]}"
 
     def describe(self) -> dict[str, Any]:
-        """Return all that `check_fit` depends on besides the scan."""
+        """Return all that a refusal depends on besides the scan."""
         return {"sha256": self.scan.digest, "points_mm": _POINTS_MM,
                 "least_overlap": _LEAST_OVERLAP, "least_size": _LEAST_SIZE}
 
-    def check_fit(self, scan: Scan) -> None:
-        """Refuse a canonical scan whose brain lies elsewhere than the template's.
+    def __call__(self, scan: Scan) -> Scan:
+        """Return a canonical scan as it is, if its brain lies where the template's does.
 
         Only place and size are looked at, not what is inside: a brain whose left and right were
         exchanged fits.
 
         Raises:
-            ScanError: With what was found.
+            ScanError: It does not, with what was found.
         """
         overlap, size = self.fit(scan)
         if overlap < _LEAST_OVERLAP or size < _LEAST_SIZE:
@@ -56,6 +56,7 @@ class Template:
                 found=f"{overlap:.0%} inside, {size:.0%} of its size",
                 fix="register the scan to that template, or by `preprocessing: registration: "
                     "affine`; if that was done, look at the scan")
+        return scan
 
     def fit(self, scan: Scan) -> tuple[float, float]:
         """Compare a brain's place and size in space with the template's.

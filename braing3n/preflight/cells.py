@@ -20,6 +20,7 @@ from braing3n.data.tables import Table
 
 NUM_SHOWN = 8
 _MAX_CELL = 40
+_MAX_CODE = 3
 # What may say something where it is not an age, a sex or the like: no medication, result pending.
 _WORDS = {"none", "unknown", "pending", "withheld", "nil", "-", "?", "??", "not done"}
 _CODE_OF = {"age_years": "age-unclear", "sex": "sex-unclear"}
@@ -74,7 +75,10 @@ def _ages(table: Table, places: Sequence[Place]) -> Iterator[Finding]:
     """Yield what is not understood among ages, and where there is one over 89, without its value."""
     old = [line for line, cell in places if is_over_89(cell)]
     if old:
-        yield finding("age-over-89", table.path, f"{_count(old, 'age')} ({_lines(old)})")
+        units = {cell.scale or "years" for line, cell in places if line in old}
+        fix = None if units == {"years"} else (
+            f"write the number of {' or '.join(sorted(units))} of 89 years for every age over 89")
+        yield finding("age-over-89", table.path, f"{_count(old, 'age')} ({_lines(old)})", fix=fix)
     ages = [(line, cell, age_of(cell)) for line, cell in places]
     unclear = _tally((line, cell) for line, cell, age in ages
                      if age is None and not is_over_89(cell))
@@ -93,17 +97,21 @@ def _unclear(table: Table, places: dict[str, list[Place]]) -> Iterator[Finding]:
         if strange:
             code = _CODE_OF.get(variable, "value-unclear")
             prefix = f"{variable} " if code == "value-unclear" else ""
-            listed.setdefault(code, []).extend(prefix + text for text in _tally(strange))
+            hides_words = variable == "sex"  # a word there may be a name that slipped a column
+            listed.setdefault(code, []).extend(
+                prefix + text for text in _tally(strange, hides_words=hides_words))
     for code, texts in listed.items():
         yield finding(code, table.path, shown(texts))
 
 
-def _tally(places: Iterable[Place]) -> list[str]:
+def _tally(places: Iterable[Place], *, hides_words: bool = False) -> list[str]:
     """Return each text once, with its line or its number of rows, the most frequent first."""
     lines: dict[str, list[int]] = {}
     for line, cell in places:
-        lines.setdefault(cell.text.strip(), []).append(line)
-    return [f"{_quoted(text)} ({_lines(where) if len(where) == 1 else f'{len(where)} rows'})"
+        text = cell.text.strip()
+        is_hidden = hides_words and len(text) > _MAX_CODE and text.isalpha()
+        lines.setdefault("a word" if is_hidden else _quoted(text), []).append(line)
+    return [f"{text} ({_lines(where) if len(where) == 1 else f'{len(where)} rows'})"
             for text, where in sorted(lines.items(), key=lambda item: -len(item[1]))]
 
 

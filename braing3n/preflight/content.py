@@ -13,7 +13,7 @@ class Kind(StrEnum):
     RECORD = "a record number"
     PERSONAL = "a personal number"
     UID = "a UID"
-    EMAIL = "an e-mail address or user@host"
+    EMAIL = "an e-mail address or an account"
     PHONE = "a telephone number"
     PATH = "a path"
     ADDRESS = "an address"

@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from braing3n.config import DataConfig
 from braing3n.data.bids import find_scans
 from braing3n.data.findings import Finding, Severity, finding
-from braing3n.data.mapping import ColumnMapping
+from braing3n.data.mapping import ColumnMapping, load_mapping
 from braing3n.errors import CohortError
 from braing3n.preflight.between import between_files, between_scans
+from braing3n.preflight.known import what_is_known
 from braing3n.preflight.labels import LabelReport, check_labels, grid_findings
 from braing3n.preflight.privacy import is_dicom, sidecar_identity, table_identity
 from braing3n.preflight.sidecars import sidecar_findings
@@ -33,12 +35,15 @@ class Preflight:
         num_files: Files that were looked at.
         findings: The worst first, then by rule and path.
         volumes: One a scan, in order of their paths.
+        known: What is known of the subjects by the tables, in words; nothing where no cohort can
+            be made of the folder.
     """
 
     folder: Path
     num_files: int
     findings: tuple[Finding, ...]
     volumes: tuple[VolumeReport, ...]
+    known: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -52,18 +57,28 @@ class Wishes:
     """How a check is to look.
 
     Attributes:
-        mapping: How the columns of the table of people or scans are named.
+        mapping_file: How the columns of the table of people or scans are named.
         aside: Folders that are left out, such as a site's own cache.
         refuses_skulls: Whether training at this site refuses scans that are not skull-stripped.
         with_pictures: Whether to keep three planes of every scan.
         progress: Called with (done, all) after each file.
     """
 
-    mapping: ColumnMapping | None = None
+    mapping_file: Path | None = None
     aside: frozenset[Path] = frozenset()
     refuses_skulls: bool = False
     with_pictures: bool = False
     progress: Progress | None = None
+
+
+    @property
+    def mapping(self) -> ColumnMapping | None:
+        """What the mapping file says.
+
+        Raises:
+            ConfigError: It is wrong.
+        """
+        return None if self.mapping_file is None else load_mapping(self.mapping_file)
 
 
 def check_folder(root: Path, wishes: Wishes = Wishes()) -> Preflight:
@@ -80,7 +95,8 @@ def check_folder(root: Path, wishes: Wishes = Wishes()) -> Preflight:
     scanned = {entry.subject for entry in entries
                if entry.subject is not None and entry.kind is Kind.SCAN}
     found = list(cohort_findings(root, scanned, wishes.mapping)) if scanned else []
-    return _check(root, entries, found, root / "participants.tsv", wishes)
+    return replace(_check(root, entries, found, root / "participants.tsv", wishes),
+                   known=what_is_known(DataConfig(folder=root, mapping=wishes.mapping_file)))
 
 
 def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = Wishes()) -> Preflight:
@@ -98,7 +114,8 @@ def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = Wishes()) 
                for path in (table, *files, *sorted(path for path in sidecars if path.is_file()))]
     entries = [replace(entry, kind=Kind.SCAN) if entry.path in set(files) else entry
                for entry in entries]
-    return _check(root, entries, [], table, wishes)
+    return replace(_check(root, entries, [], table, wishes),
+                   known=what_is_known(DataConfig(table=table, mapping=wishes.mapping_file)))
 
 
 def _describe_anywhere(path: Path, root: Path) -> Entry:
@@ -135,13 +152,13 @@ def _only_used(root: Path, entries: list[Entry]) -> list[Entry]:
 
 def _check_all(entries: Sequence[Entry], table: Path, wishes: Wishes) -> list[Report]:
     """Look into every file, several at a time: reading and numpy leave Python's lock alone."""
-    images = {(entry.path.parent, stem_of(entry.path.name)) for entry in entries
-              if entry.kind in (Kind.SCAN, Kind.IMAGE, Kind.LABELS)}
+    mapping = wishes.mapping
+    described = _what_sidecars_describe(entries)
 
     def check(entry: Entry) -> Report:
-        has_image = (entry.path.parent, stem_of(entry.path.name)) in images
+        has_image = (entry.path.parent, stem_of(entry.path.name).rpartition("_")[2]) in described
         if entry.kind is Kind.TABLE:
-            return _check_table(entry.path, wishes.mapping if entry.path == table else None)
+            return _check_table(entry.path, mapping if entry.path == table else None)
         return _check_entry(entry, has_image, wishes.with_pictures)
 
     reports: list[Report] = []
@@ -151,6 +168,19 @@ def _check_all(entries: Sequence[Entry], table: Path, wishes: Wishes) -> list[Re
             if wishes.progress is not None:
                 wishes.progress(done, len(entries))
     return reports
+
+
+def _what_sidecars_describe(entries: Sequence[Entry]) -> set[tuple[Path, str]]:
+    """Return every folder that an image lies in or below, with the suffix of its name.
+
+    In BIDS a sidecar describes images of its suffix in its folder and below.
+    """
+    described = set()
+    for entry in entries:
+        if entry.kind in (Kind.SCAN, Kind.IMAGE, Kind.LABELS):
+            suffix = stem_of(entry.path.name).rpartition("_")[2]
+            described |= {(folder, suffix) for folder in entry.path.parents}
+    return described
 
 
 def _check_table(path: Path, mapping: ColumnMapping | None) -> tuple[Finding, ...]:

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,43 +12,33 @@ from rich.table import Table
 
 from braing3n.data.findings import RULES, Finding, Severity
 from braing3n.preflight.folder import Preflight
-from braing3n.preflight.identity import redact
+from braing3n.preflight.telling import Teller
 
 SCHEMA = 1
 _FIRST = 3
+# What `site scrub` takes out by itself.
+_SCRUBBED = {"identity-header", "identity-extension", "identity-sidecar", "identity-table",
+             "age-over-89", "dicom-left"}
 _COLOURS = {Severity.ERROR: "red", Severity.PRIVACY: "magenta", Severity.WARN: "yellow",
             Severity.INFO: "cyan"}
 
 
 def as_json(preflight: Preflight) -> str:
     """Return one JSON object: the fields of every finding, and what was looked at."""
+    teller = Teller.of(preflight.folder, preflight.findings)
     return json.dumps({
         "schema": SCHEMA,
         "folder": str(preflight.folder),
         "num_files": preflight.num_files,
         "num_volumes": len(preflight.volumes),
-        "findings": [shown(found, preflight.folder) for found in preflight.findings],
+        "findings": [teller.fields(found) for found in preflight.findings],
     }, indent=1, ensure_ascii=False)
-
-
-def shown(found: Finding, folder: Path) -> dict[str, str]:
-    """Return a finding's fields as text; what may name a person is replaced by ***."""
-    path = found.path
-    name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-    texts = {"expected": found.expected, "found": found.found, "fix": found.fix}
-    return {"code": found.rule.code, "severity": found.rule.severity.value,
-            "file": _printable(redact(name, is_label=True)),
-            **{field: _printable(redact(text)) for field, text in texts.items()}}
-
-
-def _printable(text: str) -> str:
-    """Return text that every stream takes: names of files need not be valid UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def print_outcome(preflight: Preflight, console: Console) -> None:
     """Print a table of what was found, the first findings of each kind, and the verdict."""
     groups = [(rule, list(items)) for rule, items in _by_rule(preflight)]
+    teller = Teller.of(preflight.folder, preflight.findings)
     if groups:
         table = Table("severity", "code", "count", "what", title=f"{preflight.folder}",
                       title_justify="left")
@@ -61,13 +50,33 @@ def print_outcome(preflight: Preflight, console: Console) -> None:
             continue
         console.print(f"\n{_coloured(rule.severity)} [bold]{rule.code}[/bold]: {escape(rule.defect)}")
         for found in items[:_FIRST]:
-            fields = shown(found, preflight.folder)
+            fields = teller.fields(found)
             console.print(escape(f"  {fields['file']}\n    expected: {fields['expected']}\n    found:"
                                  f"    {fields['found']}\n    to do:    {fields['fix']}"),
                           soft_wrap=True, highlight=False)
         if len(items) > _FIRST:
             console.print(f"  and {len(items) - _FIRST} more: see --json or --html")
-    console.print(f"\n{verdict(preflight)}", highlight=False, soft_wrap=True)
+    if any(rule.severity is Severity.INFO for rule, _ in groups):
+        console.print("\nINFO needs nothing to be done; --json and --html tell where it is")
+    for line in ("", *preflight.known, *next_steps(preflight), verdict(preflight)):
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def next_steps(preflight: Preflight) -> list[str]:
+    """Return what to do in which order, where something has to be done."""
+    severities = {found.rule.severity for found in preflight.findings}
+    codes = {found.rule.code for found in preflight.findings}
+    steps = []
+    if Severity.ERROR in severities:
+        steps.append("mend what is an ERROR, in the original")
+    if codes & _SCRUBBED:
+        steps.append("then run `braing3n site scrub FOLDER --out COPY`, and name the copy in "
+                     "`data:` of the site's settings")
+    if Severity.PRIVACY in severities and not codes & _SCRUBBED:
+        steps.append("clean what is PRIVACY by hand")
+    if steps:
+        steps.append("check again")
+    return [f"next: {', '.join(steps)}"] if steps else []
 
 
 def verdict(preflight: Preflight) -> str:

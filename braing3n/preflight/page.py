@@ -13,7 +13,9 @@ from braing3n.data.findings import Finding, Rule, Severity
 from braing3n.files import replacing
 from braing3n.preflight.charts import cohort_charts
 from braing3n.preflight.identity import redact
-from braing3n.preflight.output import shown, verdict
+from braing3n.preflight.output import next_steps, verdict
+from braing3n.preflight.telling import Teller
+from braing3n.preflight.tree import stem_of
 from braing3n.preflight.volume import Facts, VolumeReport
 
 if TYPE_CHECKING:
@@ -90,18 +92,20 @@ def write_page(preflight: "Preflight", path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    teller = Teller.of(preflight.folder, preflight.findings)
     numbers = {volume.entry.path: number for number, volume in enumerate(preflight.volumes, 1)}
     charts, same = cohort_charts(preflight.volumes)
     html = _template().render(
         folder=redact(str(preflight.folder)),
+        sentences=(*preflight.known, *next_steps(preflight)),
         verdict=verdict(preflight),
         holds=preflight.holds,
         counts=_counts(preflight),
-        groups=[_rule_group(rule, list(items), preflight.folder, numbers)
+        groups=[_rule_group(rule, list(items), teller, numbers)
                 for rule, items in groupby(preflight.findings, key=lambda found: found.rule)],
         charts=[(chart.title, _data_uri(chart.png, "png"), chart.words) for chart in charts],
         same=same,
-        parts=_parts(_tiles(preflight, numbers)),
+        parts=_parts(_tiles(preflight, teller, numbers)),
         is_folded=len(preflight.volumes) > _PART,
         has_pictures=any(volume.facts is not None and volume.facts.picture is not None
                          for volume in preflight.volumes),
@@ -139,12 +143,12 @@ def _counts(preflight: "Preflight") -> dict[str, int]:
             "scans that cannot": len(volumes) - usable}
 
 
-def _rule_group(rule: Rule, findings: Sequence[Finding], folder: Path,
+def _rule_group(rule: Rule, findings: Sequence[Finding], teller: Teller,
                 numbers: Mapping[Path, int]) -> RuleGroup:
     rows = []
     for found in findings:
-        fields = shown(found, folder)
-        name = "the folder itself" if found.path == folder else fields["file"]
+        fields = teller.fields(found)
+        name = "the folder itself" if found.path == teller.folder else fields["file"]
         rows.append(Row(name, numbers.get(found.path), fields["expected"], fields["found"],
                         fields["fix"]))
     return RuleGroup(rule, tuple(rows), _only(row.expected for row in rows),
@@ -157,21 +161,33 @@ def _only(texts: Iterable[str]) -> str | None:
     return different.pop() if len(different) == 1 else None
 
 
-def _tiles(preflight: "Preflight", numbers: Mapping[Path, int]) -> list[Tile]:
+def _tiles(preflight: "Preflight", teller: Teller, numbers: Mapping[Path, int]) -> list[Tile]:
     by_path: dict[Path, list[Finding]] = {}
     for found in preflight.findings:
-        by_path.setdefault(found.path, []).append(found)
-    return [_tile(volume, by_path.get(volume.entry.path, []), preflight.folder,
-                  numbers[volume.entry.path]) for volume in preflight.volumes]
+        by_path.setdefault(_stem(found.path), []).append(found)
+    tiles = []
+    for volume in preflight.volumes:
+        path = volume.entry.path
+        # Its own, its sidecar's, and those of the folders that it lies in.
+        findings = [*by_path.get(_stem(path), []),
+                    *(found for folder in path.parents if folder.is_relative_to(preflight.folder)
+                      and folder != preflight.folder for found in by_path.get(folder, []))]
+        tiles.append(_tile(volume, findings, teller, numbers[path]))
+    return tiles
 
 
-def _tile(volume: VolumeReport, findings: Sequence[Finding], folder: Path, number: int) -> Tile:
+def _stem(path: Path) -> Path:
+    """Return what a scan and its sidecar have in common; a folder as it is."""
+    return path.with_name(stem_of(path.name)) if stem_of(path.name) else path
+
+
+def _tile(volume: VolumeReport, findings: Sequence[Finding], teller: Teller, number: int) -> Tile:
     path, facts = volume.entry.path, volume.facts
-    name = redact(path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path))
+    name = teller.name(path)
     rules = tuple(dict.fromkeys(found.rule for found in findings))
     modality = volume.entry.modality or "modality not in its name"
     if facts is None:
-        why = "; ".join(f"{found.rule.defect}: {shown(found, folder)['found']}"
+        why = "; ".join(f"{found.rule.defect}: {teller.fields(found)['found']}"
                         for found in volume.findings)
         return Tile(number, name, modality, why, None, None, rules)
     picture = None if facts.picture is None else _data_uri(facts.picture, "jpeg")

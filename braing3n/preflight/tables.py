@@ -65,7 +65,9 @@ def cohort_findings(root: Path, scanned: Collection[str],
     """
     path = root / "participants.tsv" if root.is_dir() else root
     if not path.is_file():
-        return [finding("table-missing", path, _instead(path))]
+        # Loose files need no table; a dataset with folders of subjects does.
+        is_dataset = any(entry.name.startswith("sub-") and entry.is_dir() for entry in root.iterdir())
+        return [finding("table-missing", path, _instead(path))] if is_dataset else []
     try:
         table = read_table(path)
         book = open_codebook(table, mapping)

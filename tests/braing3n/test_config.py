@@ -49,3 +49,28 @@ def test_the_shipped_example_loads(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     path.write_text(text)
     assert load_site_config(path).name == "hospital-a"
+
+
+def test_model_and_template_are_named_relative_to_the_file(tmp_path: Path) -> None:
+    tools = {"skull_strip": "hd-bet", "hd_bet_model": "model", "registration": "affine",
+             "template": "brains/t1.nii.gz"}
+    config = load_site_config(write(tmp_path, preprocessing=tools)).preprocessing
+    assert config.hd_bet_model == tmp_path.resolve() / "model"
+    assert config.template == tmp_path.resolve() / "brains/t1.nii.gz"
+    assert load_site_config(write(tmp_path)).preprocessing.template is None
+
+
+@pytest.mark.parametrize("tools", [
+    {"bias_field": "n3"}, {"skull_strip": "hd-bet"}, {"hd_bet_model": "model"},
+    {"registration": "affine"}, {"registration": "rigid", "template": "t.nii"}, {"check": "no"},
+])
+def test_a_tool_without_what_it_needs_is_refused(tmp_path: Path, tools: dict) -> None:
+    with pytest.raises(ConfigError):
+        load_site_config(write(tmp_path, preprocessing=tools))
+
+
+@pytest.mark.parametrize("choice", [{"modalities": []}, {"modalities": ["PD"]},
+                                    {"per_visit": "first"}])
+def test_a_choice_of_scans_that_is_not_known_is_refused(tmp_path: Path, choice: dict) -> None:
+    with pytest.raises(ConfigError):
+        load_site_config(write(tmp_path, data={"folder": "bids", **choice}))

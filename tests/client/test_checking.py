@@ -5,7 +5,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from braing3n.errors import ConfigError
+from braing3n.errors import BrainG3NError, ConfigError
 from client.checking import look_at_site
 from client.cli import app
 
@@ -66,6 +66,19 @@ def test_skulls_are_errors_where_training_refuses_them(preprocessing, code, brai
     write_scan(tmp_path / "d/sub-01/anat/sub-01_T1w.nii.gz", head)
     outcome = _check(_site(tmp_path, {"folder": "d"}, preprocessing=preprocessing))[1]
     assert code in {found["code"] for found in outcome["findings"]}
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    ({"data": {"folder": "d", "modalities": ["FLAIR"]}}, "modality"),
+    ({"cache": {"encrypt": True, "key_file": "gone.key"}}, "key file"),
+])
+def test_settings_that_training_could_not_use_are_told_before_any_scan_is_read(
+        more, message, write_scan, tmp_path):
+    write_scan(tmp_path / "d/sub-01/anat/sub-01_T1w.nii.gz")
+    data = more.pop("data", {"folder": "d"})
+    with pytest.raises(BrainG3NError, match=message):
+        look_at_site(_site(tmp_path, data, **more))
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_folder_in_place_of_the_settings_gets_the_other_command(tmp_path):

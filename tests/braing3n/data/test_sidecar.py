@@ -68,8 +68,11 @@ def test_merging_agrees_with_a_naive_search(tmp_path_factory, chosen):
     assert Sidecars(root).of(scan) == _naive(root, scan)
 
 
-@given(st.sets(st.tuples(st.sampled_from(["", "sub-1/anat"]), st.sampled_from(["T1w", "T2w"]), st.sets(
-    st.sampled_from(["sub-1", "sub-2", "acq-x", "acq-y", "run-1"])).map(sorted).map(tuple)), max_size=20))
+_PAIRS = st.sets(st.sampled_from(["sub-1", "sub-2", "acq-x", "acq-y", "run-1"])).map(sorted).map(tuple)
+
+
+@given(st.sets(st.tuples(st.sampled_from(["", "sub-1/anat"]), st.sampled_from(["T1w", "T2w"]), _PAIRS),
+               max_size=20))
 def test_only_sidecars_whose_entities_the_scan_has_apply(tmp_path_factory, chosen):
     root = tmp_path_factory.mktemp("tree")
     for folder, suffix, pairs in chosen:
@@ -77,6 +80,12 @@ def test_only_sidecars_whose_entities_the_scan_has_apply(tmp_path_factory, chose
         _write(root / folder / f"{name}.json", {f"{folder}/{name}": 1})
     scan = root / "sub-1/anat/sub-1_acq-x_run-1_T1w.nii.gz"
     assert Sidecars(root).of(scan) == _naive(root, scan)
+
+
+def test_suffixes_and_endings_may_be_in_other_letters(tmp_path):
+    _write(tmp_path / "flair.JSON", {"a": 1})
+    _write(tmp_path / "fla.json", {"b": 1})
+    assert Sidecars(tmp_path).of(tmp_path / "sub-01_FLAIR.NII.GZ") == {"a": 1}
 
 
 def test_sidecars_of_thousands_of_scans_in_one_folder_are_not_all_looked_at(tmp_path, monkeypatch):

@@ -47,8 +47,8 @@ def test_a_shift_lowers_the_overlap_as_much_as_it_moves_the_brain_out(scan, axis
     assert expected < 0.93
     assert Template(scan).fit(_moved(scan, *shift)) == (pytest.approx(expected), 1.0)
     with pytest.raises(ScanError, match="does not fit"):
-        Template(scan).check_fit(_moved(scan, *shift))
-    Template(scan).check_fit(_moved(scan, *shift / 12))
+        Template(scan)(_moved(scan, *shift))
+    Template(scan)(_moved(scan, *shift / 12))
 
 
 def test_a_brain_beyond_the_templates_box_or_of_another_size_does_not_fit(scan):
@@ -63,7 +63,7 @@ def test_a_brain_beyond_the_templates_box_or_of_another_size_does_not_fit(scan):
     assert size == pytest.approx(np.count_nonzero(small) / np.count_nonzero(scan.voxels))
     assert size < 0.6
     with pytest.raises(ScanError):
-        Template(scan).check_fit(shrunk)
+        Template(scan)(shrunk)
 
 
 def test_nothing_at_all_does_not_fit(scan):

@@ -187,3 +187,30 @@ def test_values_that_may_name_a_person_are_nowhere_in_the_output(test_data, tmp_
     text = as_json(check_folder(named))
     assert "identity-name" in text
     assert not [secret for secret in secrets if secret in text]
+
+
+def test_a_name_that_was_found_once_is_hidden_wherever_it_stands(write_scan, tmp_path):
+    for label in ("DoeJane", "02", "03"):
+        write_scan(tmp_path / f"sub-{label}/anat/sub-{label}_T1w.nii.gz", seed=len(label))
+    (tmp_path / "participants.tsv").write_text(
+        "participant_id\tage\tsex\nsub-02\t34\tM\nsub-19590319Huber\t50\tF\n")
+    text = as_json(check_folder(tmp_path))
+    assert "scan-without-row" in text
+    assert not [name for name in ("Doe", "Jane", "Huber") if name in text]
+
+
+def test_what_is_known_of_the_subjects_is_told(write_scan, tmp_path):
+    for number in (1, 2, 3):
+        write_scan(tmp_path / f"sub-0{number}/anat/sub-0{number}_T1w.nii.gz", seed=number)
+    (tmp_path / "participants.tsv").write_text(
+        "participant_id\tage\tsex\nsub-01\t30\tM\nsub-02\tn/a\tF\nsub-03\t50\tF\n")
+    assert check_folder(tmp_path).known == (
+        "cohort: 3 subjects, 3 visits, 3 T1w",
+        "known of 3 subjects: age of 2, sex of 3 (F 2, M 1), diagnosis of 0, severity of 0")
+
+
+def test_a_dataset_without_a_table_is_told_and_loose_files_need_none(write_scan, tmp_path):
+    write_scan(tmp_path / "loose/sub-01_T1w.nii.gz")
+    write_scan(tmp_path / "set/sub-01/anat/sub-01_T1w.nii.gz")
+    assert "table-missing" not in _codes(tmp_path / "loose")
+    assert "table-missing" in _codes(tmp_path / "set")

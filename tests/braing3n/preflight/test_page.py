@@ -109,8 +109,8 @@ def test_the_page_says_first_that_it_stays_then_the_verdict_and_the_numbers(page
 def test_every_finding_is_told_with_its_file_what_was_expected_found_and_what_to_do(page):
     words = page(*_mixed()).words
     assert ("ERROR gzip-truncated: a compressed file that ends too early Expected: a whole gzip "
-            "stream. To do: copy or compress it again. file found sub-03/sub-03_T1w.nii.gz "
-            "17 bytes of 99") in words
+            "stream. To do: copy it again from where it came from, or convert it again. file found "
+            "sub-03/sub-03_T1w.nii.gz 17 bytes of 99") in words
 
 
 def test_commands_are_set_apart_and_a_single_backtick_is_a_backtick(page):

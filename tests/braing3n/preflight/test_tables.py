@@ -162,6 +162,7 @@ def test_a_workbook_is_looked_at_as_well(tmp_path):
 
 
 def test_a_missing_table_is_told_with_what_is_there_instead(tmp_path):
+    (tmp_path / "sub-01").mkdir()
     assert _found(cohort_findings(tmp_path, {"sub-01"})) == {"table-missing": "no such file"}
     _write(tmp_path, "participant_id\nsub-01\n", "Participants.csv")
     assert _found(cohort_findings(tmp_path, {"sub-01"})) == {
