@@ -28,6 +28,7 @@ class Prepared:
         cached: How many of them are in the cache now; fewer where its limit leaves no room.
         repaired: How many entries were damaged and are made again.
         skipped: The other scans: path and reason.
+        notes: What was done, left aside or not understood, and how subjects are split.
         split: For `train`, `validation` and `test`, the number of subjects and of volumes.
         cache_bytes: What the cache takes on the disk.
         cache_limit_gb: What it may take; None is without limit.
@@ -40,6 +41,7 @@ class Prepared:
     cached: int
     repaired: int
     skipped: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
     split: dict[str, dict[str, int]]
     cache_bytes: int
     cache_limit_gb: float | None
@@ -69,6 +71,7 @@ def prepare_site(config: "SiteConfig", preset: PresetName,
         site=config.name, preset=preset, volumes=len(examples), repaired=_repair(data, examples),
         cached=sum(data.shelf.cache.has(example.key) for example in examples),
         skipped=tuple((str(scan.path), scan.reason) for scan in data.skipped),
+        notes=data.notes,
         split={name: {"subjects": len({e.subject for e in side}), "volumes": len(side)}
                for name, side in sides.items()},
         cache_bytes=data.shelf.cache.num_bytes(), cache_limit_gb=config.cache.limit_gb,
@@ -102,7 +105,9 @@ def describe(prepared: Prepared) -> str:
     if prepared.cached < prepared.volumes:
         lines.append(f"no room for {prepared.volumes - prepared.cached}: they are made again whenever "
                      "they are read, which is slow")
-    lines += [f"left out {path}: {reason}" for path, reason in prepared.skipped]
+    lines += [f"left out {reason}" for _, reason in prepared.skipped]
+    lines += prepared.notes
+    lines.append("what may name a person is looked for by `braing3n site check` alone")
     return "\n".join(lines)
 
 
