@@ -42,6 +42,8 @@ _FILES = (
     ("file-unused", _I, "images that training does not use",
      "T1w, T2w, FLAIR or T1c scans", "nothing needs to be done, unless one should be used: then "
      "give it a BIDS name"),
+    ("file-not-read", _I, "files that are not looked into", "scans, tables and sidecars",
+     "look at them yourself before the folder is passed on: they may name a person"),
     ("scans-none", _E, "no scan to train on", "NIfTI files of T1w, T2w, FLAIR or T1c scans",
      "name the folder that holds the sub-* folders, or convert the scans to NIfTI"),
     ("scan-twice", _W, "one scan under the names of two subjects, or twice under one",
@@ -165,6 +167,8 @@ _TABLES = (
      "remove the wrong row; visits belong into sessions.tsv"),
     ("row-without-id", _W, "rows that name no subject", "an id in every row",
      "add the id, or remove the row; it is not used"),
+    ("row-twice", _W, "a subject with several rows that say the same", "one row a subject",
+     "remove the copies; visits belong into sessions.tsv, or into a column that says which"),
     ("missing-spelling", _W, "other spellings of `not known` than n/a", "n/a",
      "nothing needs to be done; they count as unknown"),
     ("age-unclear", _W, "ages that are not understood", "years, as a number from 0 to 120",

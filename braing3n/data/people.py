@@ -98,7 +98,7 @@ def suggest_matches(ids: Collection[str], folders: Collection[str]) -> dict[str,
     joined by this; a person decides.
     """
     lost, free = set(ids) - set(folders), set(folders) - set(ids)
-    matches = _same(lost, free, _key)
+    matches = _same(lost, free, key_of)
     rest = lost - matches.keys()
     return matches | _same(rest, free - set(matches.values()), _last_number)
 
@@ -121,7 +121,7 @@ def _last_number(name: str) -> str:
     return bare[len(bare.rstrip("0123456789")):].lstrip("0")
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
     """Return what is left of an id without prefix, leading zeros, capitals, blanks and marks."""
     bare = re.sub(r"(?<=[0-9])\.0+$", "", name.strip().casefold())
     bare = re.sub(r"[\W_]", "", bare).removeprefix("sub")

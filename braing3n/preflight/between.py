@@ -14,6 +14,9 @@ _SHOWN = 5
 # Names that every program and every system can carry.
 _PLAIN = re.compile(r"[A-Za-z0-9._+-]+")
 _LOWER_ENDINGS = re.compile(r".*\.(nii|nii\.gz|hdr|img|hdr\.gz|img\.gz)")
+# What describes a dataset, and gradients that go with diffusion images.
+_ABOUT = re.compile(r"(readme|changes|license|citation).*|\.bidsignore|.*\.(bval|bvec)|.*\.tsv\.gz",
+                    re.IGNORECASE)
 _COPY = re.compile(r"(copy|kopie|copie|copia)\b|\(\d+\)", re.IGNORECASE)
 
 
@@ -21,6 +24,7 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
     """Return findings about names and kinds of files."""
     found = list[Finding]()
     litter, unused = defaultdict[Path, list[str]](list), Counter[str]()
+    unread = Counter[str]()
     for entry in entries:
         match entry.kind:
             case Kind.LITTER:
@@ -28,12 +32,17 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
                 continue
             case Kind.IMAGE:
                 unused[stem_of(entry.path.name).rpartition("_")[2]] += 1
+            case Kind.OTHER if not _ABOUT.fullmatch(entry.path.name):
+                unread[entry.path.suffix.lower() or "without an ending"] += 1
             case Kind.FOREIGN:
                 found.append(finding("format-foreign", entry.path, f"a file ending in "
                                      f"{''.join(entry.path.suffixes[-2:])}"))
         found += _of_name(entry)
         found += name_identity(entry.path, root)
     found += [finding("file-litter", folder, _listed(names)) for folder, names in litter.items()]
+    if unread:
+        found.append(finding("file-not-read", root, _listed(
+            f"{count} {ending}" for ending, count in sorted(unread.items()))))
     if unused:
         found.append(finding("file-unused", root, _listed(
             f"{count} {suffix}" for suffix, count in sorted(unused.items()))))

@@ -1,5 +1,6 @@
 """Cells of a table of people: spellings of missing, and values that are not understood."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -19,8 +20,11 @@ from braing3n.data.people import Person
 from braing3n.data.tables import Table
 
 NUM_SHOWN = 8
-_MAX_CELL = 40
-_MAX_CODE = 3
+# What is quoted of cells that are not understood: codes, not words that may be a name.
+_MAX_CODE, _MAX_SHARED = 4, 24
+_SEX = re.compile(r".{0,3}")
+_AGE = re.compile(r"[<>~]?\s?-?\d{1,4}([.,]\d+)?\s?(\+|[A-Za-z]{1,7})?|\d{1,3}\s?[-\u2013]\s?\d{1,3}")
+_DATE_OR_NUMBER = re.compile(r"\d{5}|\d[./-]\d+[./-]\d")
 # What may say something where it is not an age, a sex or the like: no medication, result pending.
 _WORDS = {"none", "unknown", "pending", "withheld", "nil", "-", "?", "??", "not done"}
 _CODE_OF = {"age_years": "age-unclear", "sex": "sex-unclear"}
@@ -80,8 +84,8 @@ def _ages(table: Table, places: Sequence[Place]) -> Iterator[Finding]:
             f"write the number of {' or '.join(sorted(units))} of 89 years for every age over 89")
         yield finding("age-over-89", table.path, f"{_count(old, 'age')} ({_lines(old)})", fix=fix)
     ages = [(line, cell, age_of(cell)) for line, cell in places]
-    unclear = _tally((line, cell) for line, cell, age in ages
-                     if age is None and not is_over_89(cell))
+    unclear = _tally([(line, cell) for line, cell, age in ages
+                      if age is None and not is_over_89(cell)], _AGE)
     zeros = [line for line, _, age in ages if age == 0]
     if zeros and not any(age is not None and 0 < age < 2 for _, _, age in ages):
         unclear.append(f"0 beside no other age below 2, read as a newborn's ({_lines(zeros)})")
@@ -97,26 +101,33 @@ def _unclear(table: Table, places: dict[str, list[Place]]) -> Iterator[Finding]:
         if strange:
             code = _CODE_OF.get(variable, "value-unclear")
             prefix = f"{variable} " if code == "value-unclear" else ""
-            hides_words = variable == "sex"  # a word there may be a name that slipped a column
             listed.setdefault(code, []).extend(
-                prefix + text for text in _tally(strange, hides_words=hides_words))
+                prefix + text for text in _tally(strange, _SEX if variable == "sex" else None))
     for code, texts in listed.items():
         yield finding(code, table.path, shown(texts))
 
 
-def _tally(places: Iterable[Place], *, hides_words: bool = False) -> list[str]:
-    """Return each text once, with its line or its number of rows, the most frequent first."""
+def _tally(places: Iterable[Place], code: re.Pattern[str] | None) -> list[str]:
+    """Return each text once, with its line or its number of rows, the most frequent first.
+
+    Columns get shifted, and then a name stands where a code should: only what looks like a code is
+    quoted.
+
+    Args:
+        places: Cells and their lines.
+        code: What a code of the variable may look like; None where any short word may be one.
+    """
     lines: dict[str, list[int]] = {}
     for line, cell in places:
-        text = cell.text.strip()
-        is_hidden = hides_words and len(text) > _MAX_CODE and text.isalpha()
-        lines.setdefault("a word" if is_hidden else _quoted(text), []).append(line)
+        lines.setdefault(cell.text.strip(), []).append(line)
+    told: dict[str, list[int]] = {}
+    for text, where in lines.items():
+        is_code = (code.fullmatch(text) is not None if code is not None
+                   else len(text) <= _MAX_CODE or (len(where) > 1 and len(text) <= _MAX_SHARED))
+        is_code = is_code and not _DATE_OR_NUMBER.search(text)
+        told.setdefault(repr(text) if is_code else "a text", []).extend(where)
     return [f"{text} ({_lines(where) if len(where) == 1 else f'{len(where)} rows'})"
-            for text, where in sorted(lines.items(), key=lambda item: -len(item[1]))]
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= _MAX_CELL else text[: _MAX_CELL - 3] + "...")
+            for text, where in sorted(told.items(), key=lambda item: -len(item[1]))]
 
 
 def _count(items: Sequence[object], noun: str) -> str:

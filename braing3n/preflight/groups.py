@@ -30,7 +30,10 @@ def group_findings(path: Path, people: Sequence[Person]) -> list[Finding]:
             sites.setdefault(person.cells["site"].said, set()).add(person.subject.strip())
         if "diagnosis" in person.cells:
             cell = person.cells["diagnosis"]
-            name = value_of("diagnosis", cell) or cell.said.strip()
+            # What is not understood is told elsewhere, and may be anything.
+            name = value_of("diagnosis", cell)
+            if name is None:
+                continue
             classes.setdefault(str(name), set()).add(person.subject.strip())
     found = _spellings(path, sites)
     if len({person.subject.strip() for person in people}) >= _MIN_SUBJECTS:

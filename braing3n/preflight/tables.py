@@ -1,14 +1,14 @@
 """Tables of people: whether they can be read, joined with the scans, and understood."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from braing3n.data.codebook import Codebook, open_codebook
 from braing3n.data.findings import Finding, RefusedTableError, finding
 from braing3n.data.mapping import ColumnMapping
 from braing3n.data.participants import persons_of
-from braing3n.data.people import Person, join, suggest_matches
+from braing3n.data.people import Person, join, key_of, suggest_matches
 from braing3n.data.tables import Table, read_table
 from braing3n.errors import ConfigError
 from braing3n.preflight.cells import cell_findings, shown
@@ -87,14 +87,22 @@ def _joined(table: Table, book: Codebook, scanned: set[str]) -> list[Finding]:
     people = persons_of(table, book)
     joined = join(people)
     ids = set(joined.rows)
+    lines = {person.subject: person.line for person in people}
     matches = suggest_matches(ids, scanned)
+    taken = {key_of(name): name for name in ids & scanned}
+    again = {name: taken[key_of(name)] for name in ids - scanned - matches.keys()
+             if key_of(name) in taken}
+    told = {name: _told(name, lines.get(name, 0)) for name in ids}
     found = {
-        "id-mismatch": [f"{name if name == name.strip() else repr(name)} -> {folder}"
-                        for name, folder in sorted(matches.items())],
-        "row-without-scan": sorted(ids - scanned - matches.keys()),
+        "id-mismatch": [f"{told[name]} -> {folder}" for name, folder in sorted(matches.items())],
+        "row-without-scan": sorted(told[name] for name in
+                                   ids - scanned - matches.keys() - again.keys()),
         "scan-without-row": sorted(scanned - ids - set(matches.values())),
-        "id-twice": [f"{label} (lines {', '.join(map(str, lines[:8]))})"
-                     for label, lines in joined.contradictory.items()],
+        "id-twice": [f"{label if _has_digit(label) else 'a subject'} (lines "
+                     f"{', '.join(map(str, lines[:8]))})"
+                     for label, lines in joined.contradictory.items()]
+        + [f"{told[name]} beside {folder}" for name, folder in sorted(again.items())],
+        "row-twice": _repeated(people, joined.contradictory),
     }
     findings = [finding(code, table.path, shown(names)) for code, names in found.items() if names]
     nameless = sorted(set(table.lines) - {person.line for person in people})
@@ -102,6 +110,26 @@ def _joined(table: Table, book: Codebook, scanned: set[str]) -> list[Finding]:
         findings.append(finding("row-without-id", table.path,
                                 "line " + shown([str(line) for line in nameless])))
     return findings
+
+
+def _told(name: str, line: int) -> str:
+    """Return an id to be read by a person; only its line if it may be a name rather than an id."""
+    if not _has_digit(name):
+        return f"an id without a digit (line {line})"
+    return name if name == name.strip() else repr(name)
+
+
+def _has_digit(name: str) -> bool:
+    return any(mark.isdigit() for mark in name)
+
+
+def _repeated(people: Sequence[Person], contradictory: Collection[str]) -> list[str]:
+    """Return the lines of rows that say once more what another says."""
+    groups: dict[tuple[str, str | None], list[int]] = {}
+    for person in people:
+        groups.setdefault((person.subject, person.visit), []).append(person.line)
+    return [f"lines {', '.join(map(str, lines[:8]))}" for (subject, _), lines in groups.items()
+            if len(lines) > 1 and subject not in contradictory]
 
 
 def _is_of_people(table: Table, book: Codebook) -> bool:

@@ -131,7 +131,7 @@ def test_a_damaged_image_that_is_not_used_is_still_told(write_scan, tmp_path):
 
 def test_a_folder_without_scans_does_not_hold(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
-    assert _codes(tmp_path) == ["scans-none"]
+    assert _codes(tmp_path) == ["scans-none", "file-not-read"]
 
 
 def test_what_a_table_lists_is_looked_at_and_nothing_else(write_scan, tmp_path):
