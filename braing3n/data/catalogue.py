@@ -35,7 +35,7 @@ _FILES = (
      "copy or convert the scan again"),
     ("file-trailing", _I, "bytes after the last voxel", "the end of the file",
      "nothing needs to be done; they are not read"),
-    ("file-litter", _I, "files that a system left behind", "data only",
+    ("file-litter", _I, "what a system left behind, or neither a file nor a folder", "data only",
      "nothing needs to be done; they are not read"),
     ("file-name", _W, "an unusual file name", "letters, digits, - and _, ending in .nii or .nii.gz",
      "rename the file, in BIDS as sub-<label>[_ses-<label>]_T1w.nii.gz"),

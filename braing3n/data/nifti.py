@@ -94,6 +94,9 @@ _Taking = Callable[[Path, Any, ByteStream], NDArray[Any]]
 
 def _guarded(path: Path, take: _Taking) -> Stored:
     files = scan_files(path)
+    if any(file.exists() and not file.is_file() for file in files):
+        # A folder, or a pipe, which would be waited for.
+        raise refusal("file-unreadable", path, "no regular file", fix="name the scan's file")
     try:
         return _read(path, files, take)
     except BrokenStreamError as error:

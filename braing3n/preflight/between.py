@@ -30,6 +30,8 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
             case Kind.LITTER:
                 litter[entry.path.parent].append(entry.path.name)
                 continue
+            case Kind.CLOSED:
+                found.append(finding("file-unreadable", entry.path, "a folder that cannot be listed"))
             case Kind.IMAGE:
                 unused[stem_of(entry.path.name).rpartition("_")[2]] += 1
             case Kind.OTHER if not _ABOUT.fullmatch(entry.path.name):

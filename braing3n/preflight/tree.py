@@ -21,6 +21,7 @@ class Kind(Enum):
     FOREIGN = auto()   # an image in a format that is not read
     PARTIAL = auto()   # a download or copy that was not finished, or a name that hides the format
     LITTER = auto()    # left behind by a system; hidden folders
+    CLOSED = auto()    # a folder that cannot be listed
     OTHER = auto()     # anything else
 
 
@@ -72,8 +73,10 @@ def walk(root: Path, aside: frozenset[Path] = frozenset()) -> Iterator[Entry]:
         aside: Folders that are left out, such as a site's own cache.
 
     Raises:
-        OSError: A folder cannot be listed.
+        OSError: The root itself cannot be listed.
     """
+    with os.scandir(root):
+        pass
     yield from _walk(root, root, aside, frozenset())
 
 
@@ -83,15 +86,22 @@ def _walk(root: Path, folder: Path, aside: frozenset[Path],
     here = (stat.st_dev, stat.st_ino)
     if here in above or folder in aside:
         return
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        yield Entry(folder, Kind.CLOSED, None, None, None)
+        return
     for entry in entries:
         path = folder / entry.name
         if _LITTER.fullmatch(entry.name) and entry.name not in _KEPT_HIDDEN:
             yield Entry(path, Kind.LITTER, None, None, None)
-        elif entry.is_dir():
+        elif path.is_dir():
             yield from _walk(root, path, aside, above | {here})
-        elif (entry.is_file() or entry.is_symlink()) and not _is_second_half(path):
+        elif path.exists() and not path.is_file():
+            # A pipe, a socket or a device, also behind a link: opening one may wait for ever.
+            yield Entry(path, Kind.LITTER, None, None, None)
+        elif not _is_second_half(path):
             yield describe(path, root)
 
 

@@ -1,4 +1,5 @@
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -144,6 +145,11 @@ def test_a_missing_file_and_a_dangling_link_are_told_apart(tmp_path):
     (tmp_path / "link.nii").symlink_to("../annex/gone.nii")
     with pytest.raises(ScanError, match=r"annex/gone\.nii"):
         load_scan(tmp_path / "link.nii")
+
+
+def test_a_pipe_in_place_of_a_scan_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "a.nii.gz")
+    assert _refused_by(tmp_path / "a.nii.gz") == "file-unreadable"
 
 
 def _refused_by(path: Path) -> str:

@@ -1,7 +1,9 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,13 +165,39 @@ def test_progress_counts_every_file(write_scan, tmp_path):
     assert seen == [(1, 2), (2, 2)]
 
 
-def test_a_folder_that_cannot_be_listed_is_an_error_with_its_name(tmp_path, monkeypatch):
+def test_folders_that_cannot_be_listed_are_told_and_the_rest_is_checked(write_scan, tmp_path,
+                                                                        monkeypatch):
+    write_scan(tmp_path / "a_T1w.nii")
+    (tmp_path / "closed").mkdir()
+    real = os.scandir
+
+    def scandir(folder):
+        if Path(folder).name == "closed":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr("braing3n.preflight.tree.os.scandir", scandir)
+    outcome = check_folder(tmp_path)
+    assert [(found.rule.code, found.path.name) for found in outcome.findings
+            if found.rule.severity is Severity.ERROR] == [("file-unreadable", "closed")]
+    assert len(outcome.volumes) == 1
+
+
+def test_a_root_that_cannot_be_listed_is_an_error_with_its_name(tmp_path, monkeypatch):
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr("braing3n.preflight.tree.os.scandir", refuse)
     with pytest.raises(CohortError, match=str(tmp_path)):
         check_folder(tmp_path)
+
+
+def test_links_in_a_circle_end_in_findings(write_scan, tmp_path):
+    write_scan(tmp_path / "a_T1w.nii")
+    (tmp_path / "b_T1w.nii").symlink_to("b_T1w.nii")
+    (tmp_path / "c").symlink_to("c")
+    found = [(one.rule.code, one.path.name) for one in check_folder(tmp_path).findings]
+    assert ("link-dangling", "b_T1w.nii") in found
 
 
 def test_values_that_may_name_a_person_are_nowhere_in_the_output(test_data, tmp_path):

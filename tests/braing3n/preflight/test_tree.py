@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def test_every_file_is_given_once_and_leftovers_are_not_entered(tmp_path):
     assert found == {".bidsignore": Kind.OTHER, "._a.hdr": Kind.LITTER, ".git": Kind.LITTER,
                      "Thumbs.db": Kind.LITTER, "a.hdr": Kind.SCAN, "lonely.img": Kind.SCAN,
                      "b/sub-01_T1w.nii": Kind.SCAN, "gone.nii": Kind.SCAN}
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "sub-01_T1w.nii.gz")
+    (tmp_path / "sub-02_T1w.json").symlink_to("sub-01_T1w.nii.gz")
+    assert [entry.kind for entry in walk(tmp_path)] == [Kind.LITTER, Kind.LITTER]
 
 
 def test_a_folder_set_aside_is_not_entered(tmp_path):
