@@ -18,7 +18,7 @@ class DataConfig(StrictModel):
         folder: A BIDS dataset.
         table: A CSV, TSV or XLSX file with at least the columns `subject` and `path`.
         mapping: A YAML file that says how columns are named otherwise and what codes mean; see
-            `braing3n.data.mapping`. For a folder, it is about its participants.tsv.
+            `braing3n.data.people.mapping`. For a folder, it is about its participants.tsv.
         held_out: Share of the subjects that are never trained on, and that models are measured
             on after each round: the validation set. A hash of the id chooses them.
         test: Share of the subjects that are neither trained on nor measured on while training.

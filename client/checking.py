@@ -5,7 +5,7 @@ from pathlib import Path
 from braing3n.config import SiteConfig, load_site_config
 from braing3n.data.cohort import open_cohort
 from braing3n.data.envelope import load_key
-from braing3n.data.toolbox import open_chain
+from braing3n.data.tools.toolbox import open_chain
 from braing3n.data.visits import choose
 from braing3n.errors import ConfigError
 from braing3n.preflight.command import Look

@@ -9,7 +9,7 @@ from rich.console import Console
 from client.prepare import cache_key, prepare
 
 if TYPE_CHECKING:
-    from braing3n.preflight.scrub import Scrubbed
+    from braing3n.identity.scrub import Scrubbed
 
 app = typer.Typer(no_args_is_help=True, help="Look after one hospital's data; nothing is sent.")
 app.command()(prepare)
@@ -40,7 +40,7 @@ def scrub(
     about, 2 misuse.
     """
     from braing3n.counting import counting  # noqa: PLC0415  # keeps --help fast
-    from braing3n.preflight.scrub import scrub as copy  # noqa: PLC0415
+    from braing3n.identity.scrub import scrub as copy  # noqa: PLC0415
 
     root, aside, listed = _open_source(source)
     with counting(Console(stderr=True), "copying files") as show:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from braing3n.data.covariates import modality_of
 from braing3n.data.folders import entries_of, is_file_or_lost, is_folder, is_regular
+from braing3n.data.people.covariates import modality_of
 from braing3n.errors import CohortError
 
 _SCAN = re.compile(r"(?P<stem>sub-.+_(T1w|T2w|FLAIR|T1c))\.nii(\.gz)?", re.IGNORECASE)

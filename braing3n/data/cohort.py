@@ -10,10 +10,10 @@ from typing import Any
 from braing3n.conditions import Conditions
 from braing3n.config import DataConfig
 from braing3n.data.bids import BidsScan, find_scans
-from braing3n.data.covariates import Cell, is_missing, is_over_89, understand
-from braing3n.data.mapping import ColumnMapping, load_mapping
-from braing3n.data.participants import listed, read_participants, read_sessions
-from braing3n.data.scan_tables import read_scan_table
+from braing3n.data.people.covariates import Cell, is_missing, is_over_89, understand
+from braing3n.data.people.mapping import ColumnMapping, load_mapping
+from braing3n.data.people.participants import listed, read_participants, read_sessions
+from braing3n.data.people.scan_tables import read_scan_table
 from braing3n.data.sidecar import Sidecars
 from braing3n.errors import CohortError
 

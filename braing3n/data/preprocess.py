@@ -1,6 +1,6 @@
 """From a scan as it is stored to the volume that the networks take.
 
-The chain of tools that a site has chosen (`braing3n.data.chain`) comes first; it leaves a brain
+The chain of tools that a site has chosen (`braing3n.data.tools.chain`) comes first; it leaves a brain
 and nothing around it. The paper's pipeline registers to an atlas; sites here need not, so the
 volume is centred on the brain's own bounding box (our choice).
 """
@@ -15,8 +15,8 @@ from scipy.sparse import csr_array
 
 from braing3n.data import scan as scan_module
 from braing3n.data.canonical import AXES, canonical, voxel_sizes_mm
-from braing3n.data.chain import PLAIN, Chain
 from braing3n.data.scan import Scan
+from braing3n.data.tools.chain import PLAIN, Chain
 from braing3n.errors import ScanError
 from braing3n.files import canonical_json, digest_bytes
 from braing3n.presets import Preset

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braing3n.data.extensions import Extension
 from braing3n.data.findings import Finding
-from braing3n.data.geometry import find_affine
-from braing3n.data.intensities import check_intensities, scale
-from braing3n.data.nifti import read_nifti, scan_files
+from braing3n.data.nifti.extensions import Extension
+from braing3n.data.nifti.geometry import find_affine
+from braing3n.data.nifti.intensities import check_intensities, scale
+from braing3n.data.nifti.stored import read_nifti, scan_files
 
 __all__ = ["VERSION", "Scan", "load_scan", "scan_files"]
 

@@ -17,7 +17,7 @@ from braing3n.data.envelope import open_envelope
 from braing3n.data.examples import Example, chunks
 from braing3n.data.shelf import Shelf
 from braing3n.data.splits import FILE_NAME, SIDES, begin_split, describe, open_split, strata_of
-from braing3n.data.toolbox import open_chain
+from braing3n.data.tools.toolbox import open_chain
 from braing3n.data.visits import choose
 from braing3n.errors import CohortError, ScanError
 from braing3n.presets import Preset

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from braing3n.data.canonical import canonical, is_stripped
 from braing3n.data.findings import Finding, finding
-from braing3n.data.geometry import is_coarse, sizes_mm
+from braing3n.data.nifti.geometry import is_coarse, sizes_mm
 from braing3n.data.scan import Scan
 
 _COARSE_MM = 3.0

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from braing3n.data.findings import Finding, finding
-from braing3n.preflight.privacy import name_identity
-from braing3n.preflight.tree import Entry, Kind, stem_of
+from braing3n.data.tree import Entry, Kind, stem_of
+from braing3n.identity.findings import name_identity
 from braing3n.preflight.volume import VolumeReport
 
 _SHOWN = 5

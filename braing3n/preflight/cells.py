@@ -4,8 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from braing3n.data.codebook import Codebook
-from braing3n.data.covariates import (
+from braing3n.data.findings import Finding, finding
+from braing3n.data.people.codebook import Codebook
+from braing3n.data.people.covariates import (
     READ,
     Cell,
     age_of,
@@ -14,10 +15,9 @@ from braing3n.data.covariates import (
     is_over_89,
     value_of,
 )
-from braing3n.data.findings import Finding, finding
-from braing3n.data.names import code_of
-from braing3n.data.people import Person
-from braing3n.data.tables import Table
+from braing3n.data.people.names import code_of
+from braing3n.data.people.rows import Person
+from braing3n.data.people.tables import Table
 
 NUM_SHOWN = 8
 # What is quoted of cells that are not understood: codes, not words that may be a name.

@@ -9,15 +9,15 @@ from pathlib import Path
 from braing3n.config import DataConfig
 from braing3n.data.bids import find_scans
 from braing3n.data.findings import Finding, Severity, finding
-from braing3n.data.mapping import ColumnMapping, load_mapping
+from braing3n.data.people.mapping import ColumnMapping, load_mapping
+from braing3n.data.tree import Entry, Kind, describe, stem_of, walk
 from braing3n.errors import CohortError
+from braing3n.identity.findings import is_dicom, sidecar_identity, table_identity
 from braing3n.preflight.between import between_files, between_scans
 from braing3n.preflight.known import what_is_known
 from braing3n.preflight.labels import LabelReport, check_labels, grid_findings
-from braing3n.preflight.privacy import is_dicom, sidecar_identity, table_identity
 from braing3n.preflight.sidecars import sidecar_findings
 from braing3n.preflight.tables import cohort_findings, table_findings
-from braing3n.preflight.tree import Entry, Kind, describe, stem_of, walk
 from braing3n.preflight.volume import VolumeReport, check_other_image, check_scan
 
 _ORDER = list(Severity)

@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from braing3n.data.covariates import value_of
 from braing3n.data.findings import Finding, finding
-from braing3n.data.people import Person
+from braing3n.data.people.covariates import value_of
+from braing3n.data.people.rows import Person
 from braing3n.preflight.cells import shown
 
 # In a smaller table, every group is small.

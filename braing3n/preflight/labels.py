@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braing3n.data.findings import Finding, RefusedScanError, finding
-from braing3n.data.geometry import find_affine
-from braing3n.data.nifti import Stored, read_nifti
-from braing3n.data.tables import read_table
+from braing3n.data.nifti.geometry import find_affine
+from braing3n.data.nifti.stored import Stored, read_nifti
+from braing3n.data.people.tables import read_table
+from braing3n.data.tree import Entry, stem_of
 from braing3n.errors import CohortError
-from braing3n.preflight.privacy import header_findings
-from braing3n.preflight.tree import Entry, stem_of
+from braing3n.identity.findings import header_findings
 from braing3n.preflight.volume import VolumeReport
 
 _SHOWN = 8

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from braing3n.data.findings import Finding, Rule, Severity
+from braing3n.data.tree import stem_of
 from braing3n.files import replacing
+from braing3n.identity.texts import redact
 from braing3n.preflight.charts import cohort_charts
-from braing3n.preflight.identity import redact
 from braing3n.preflight.output import next_steps, verdict
 from braing3n.preflight.telling import Teller
-from braing3n.preflight.tree import stem_of
 from braing3n.preflight.volume import Facts, VolumeReport
 
 if TYPE_CHECKING:

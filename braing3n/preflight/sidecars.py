@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from braing3n.data.covariates import modality_of
 from braing3n.data.findings import Finding, finding
+from braing3n.data.people.covariates import modality_of
 from braing3n.data.sidecar import read_sidecar
 
 # Suffixes of BIDS whose JSON describes a dataset, a table or another recording: no image.

@@ -4,12 +4,12 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from braing3n.data.codebook import Codebook, open_codebook
 from braing3n.data.findings import Finding, RefusedTableError, finding
-from braing3n.data.mapping import ColumnMapping
-from braing3n.data.participants import persons_of
-from braing3n.data.people import Person, join, key_of, suggest_matches
-from braing3n.data.tables import Table, read_table
+from braing3n.data.people.codebook import Codebook, open_codebook
+from braing3n.data.people.mapping import ColumnMapping
+from braing3n.data.people.participants import persons_of
+from braing3n.data.people.rows import Person, join, key_of, suggest_matches
+from braing3n.data.people.tables import Table, read_table
 from braing3n.errors import ConfigError
 from braing3n.preflight.cells import cell_findings, shown
 from braing3n.preflight.groups import group_findings

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from braing3n.data.findings import Finding
-from braing3n.preflight.identity import redact
-from braing3n.preflight.tree import stem_of
+from braing3n.data.tree import stem_of
+from braing3n.identity.texts import redact
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from braing3n.data.findings import Finding, RefusedScanError
-from braing3n.data.geometry import is_coarse, sizes_mm
-from braing3n.data.nifti import read_through
+from braing3n.data.nifti.geometry import is_coarse, sizes_mm
+from braing3n.data.nifti.stored import read_through
 from braing3n.data.scan import Scan, load_scan
+from braing3n.data.tree import Entry
+from braing3n.identity.findings import header_findings
 from braing3n.preflight.anatomy import Look, anatomy_findings, look_at
-from braing3n.preflight.privacy import header_findings
-from braing3n.preflight.tree import Entry
 
 _PICTURE_PIXELS = 96
 _JPEG_QUALITY = 60

@@ -10,9 +10,9 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
-from braing3n.data.chain import Chain
 from braing3n.data.preprocess import describe, preprocess, preprocessing_digest
 from braing3n.data.scan import Scan, load_scan
+from braing3n.data.tools.chain import Chain
 from braing3n.errors import ScanError
 from braing3n.presets import PRESETS
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from braing3n.data.tree import Entry, Kind, describe
 from braing3n.preflight.between import between_files, between_scans
-from braing3n.preflight.tree import Entry, Kind, describe
 from braing3n.preflight.volume import Facts, VolumeReport
 
 ROOT = Path("/data")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from braing3n.data.tree import Entry, Kind
 from braing3n.preflight.charts import cohort_charts
-from braing3n.preflight.tree import Entry, Kind
 from braing3n.preflight.volume import Facts, VolumeReport
 
 

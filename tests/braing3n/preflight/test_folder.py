@@ -176,7 +176,7 @@ def test_folders_that_cannot_be_listed_are_told_and_the_rest_is_checked(write_sc
             raise PermissionError(13, "Permission denied", str(folder))
         return real(folder)
 
-    monkeypatch.setattr("braing3n.preflight.tree.os.scandir", scandir)
+    monkeypatch.setattr("braing3n.data.tree.os.scandir", scandir)
     outcome = check_folder(tmp_path)
     assert [(found.rule.code, found.path.name) for found in outcome.findings
             if found.rule.severity is Severity.ERROR] == [("file-unreadable", "closed")]
@@ -187,7 +187,7 @@ def test_a_root_that_cannot_be_listed_is_an_error_with_its_name(tmp_path, monkey
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("braing3n.preflight.tree.os.scandir", refuse)
+    monkeypatch.setattr("braing3n.data.tree.os.scandir", refuse)
     with pytest.raises(CohortError, match=str(tmp_path)):
         check_folder(tmp_path)
 

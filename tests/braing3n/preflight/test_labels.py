@@ -2,8 +2,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from braing3n.data.tree import describe
 from braing3n.preflight.labels import check_labels, grid_findings
-from braing3n.preflight.tree import describe
 from braing3n.preflight.volume import check_scan
 
 SHAPE = (30, 34, 28)

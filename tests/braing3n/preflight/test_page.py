@@ -15,10 +15,10 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image
 
 from braing3n.data.findings import Severity, finding
+from braing3n.data.tree import Entry, Kind, describe
 from braing3n.preflight.folder import Preflight
 from braing3n.preflight.output import verdict
 from braing3n.preflight.page import histogram_path, write_page
-from braing3n.preflight.tree import Entry, Kind, describe
 from braing3n.preflight.volume import Facts, VolumeReport, check_scan
 
 ROOT = Path("/data/site")

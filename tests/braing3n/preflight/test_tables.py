@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braing3n.data.findings import Severity
-from braing3n.data.mapping import ColumnMapping
+from braing3n.data.people.mapping import ColumnMapping
 from braing3n.preflight.tables import cohort_findings, table_findings
 
 

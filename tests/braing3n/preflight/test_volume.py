@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from braing3n.preflight.tree import describe
+from braing3n.data.tree import describe
 from braing3n.preflight.volume import check_other_image, check_scan
 
 MEMORY_LIMIT = 1.5e9
 MEASURE = r"""
 import re, sys
 from pathlib import Path
-from braing3n.preflight.tree import describe
+from braing3n.data.tree import describe
 from braing3n.preflight.volume import check_scan
 path = Path(sys.argv[1])
 report = check_scan(describe(path, path.parent), with_picture=True)

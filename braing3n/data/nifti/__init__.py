@@ -1,0 +1,1 @@
+"""NIfTI files, read whole and not mended."""

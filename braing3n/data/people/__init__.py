@@ -1,0 +1,1 @@
+"""Tables of people: read, explained, and joined with their scans."""

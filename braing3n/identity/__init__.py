@@ -1,0 +1,1 @@
+"""What may name a person: found in headers, sidecars, tables and names, and cleaned."""

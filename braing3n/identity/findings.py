@@ -1,0 +1,147 @@
+"""What in a site's files may name a person: where it is and of which kind, never what it says."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from braing3n.data.findings import Finding, finding
+from braing3n.data.nifti.extensions import TEXT_FIELDS, UNREADABLE, Extension
+from braing3n.data.people.table_text import UnreadableError
+from braing3n.identity.columns import column_hits, said_units
+from braing3n.identity.content import Hit, Kind, describe_hits, in_order
+from braing3n.identity.dicom import dicom_hits, is_dicom
+from braing3n.identity.json_text import (
+    MAX_BYTES,
+    UnreadableJsonError,
+    clean_json,
+    hits_in_damaged,
+    is_about_dataset,
+)
+from braing3n.identity.sheets import read_sheets
+from braing3n.identity.texts import has_absolute_path, kinds
+from braing3n.identity.values import is_number_of_patient, is_removed
+
+__all__ = ["header_findings", "is_dicom", "name_identity", "sidecar_identity", "table_identity"]
+
+# Registered codes of extensions that hold numbers alone: b-values, directions, timing.
+_NUMERIC_CODES = {20, 22, 24, 26, 28, 36}
+_DICOM_CODE = 2
+
+
+def header_findings(path: Path, header: Any, extensions: Iterable[Extension]) -> list[Finding]:
+    """Judge a NIfTI header's texts and its extensions.
+
+    Args:
+        path: The scan.
+        header: nibabel's Nifti1Header or Nifti2Header, as it is in the file.
+        extensions: As from `braing3n.data.nifti.extensions.read_extensions`.
+    """
+    hits = [Hit((name,), kind) for name in TEXT_FIELDS if name in header
+            for kind in _field_kinds(header[name].item())]
+    found = [finding("identity-header", path, describe_hits(hits))] if hits else []
+    for number, (code, content) in enumerate(extensions, start=1):
+        inside = _extension_hits(code, content)
+        if inside:
+            where = f"extension {number} (code {code})" if code != UNREADABLE else (
+                "bytes that are no extension")
+            found.append(finding("identity-extension", path, f"{where}: {describe_hits(inside)}"))
+    return found
+
+
+def sidecar_identity(path: Path) -> list[Finding]:
+    """Judge a JSON file; one that is damaged is judged as text."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return [finding("identity-sidecar", path, describe_hits([Hit((), Kind.OPAQUE)]))]
+        text = _decoded(path.read_bytes())
+    except OSError:
+        return []  # `sidecar-damaged` says so
+    try:
+        _, hits = clean_json(text, is_about_dataset=is_about_dataset(path.name))
+    except UnreadableJsonError:
+        hits = hits_in_damaged(text)
+    return _findings("identity-sidecar", path, hits)
+
+
+def table_identity(path: Path) -> list[Finding]:
+    """Judge a table's columns; one that cannot be read has the finding `table-unreadable` instead."""
+    try:
+        sheets = read_sheets(path)
+    except (UnreadableError, OSError):
+        return []
+    hits, units = [], said_units(path)
+    for sheet in sheets:
+        prefix = f"sheet {sheet.number}: " if len(sheets) > 1 else ""
+        hits += [Hit((prefix + hit.label,), hit.kind)
+                 for hit in column_hits(sheet.header, sheet.rows, units)]
+    return _findings("identity-table", path, hits)
+
+
+def name_identity(path: Path, root: Path) -> list[Finding]:
+    """Judge the names of a file and of the folders that it is in, below `root`.
+
+    Returns:
+        One finding for each name, with the path of that file or folder: the same for every file
+        in a folder, so that a set of them has it once.
+    """
+    found = []
+    here = root
+    for part in path.relative_to(root).parts:
+        here /= part
+        what = kinds(part, is_label=True)
+        if what:
+            kind = "the file's name" if here == path else "the folder's name"
+            found.append(finding("identity-name", here, f"{kind} holds {' and '.join(what)}"))
+    return found
+
+
+def _findings(code: str, path: Path, hits: Sequence[Hit]) -> list[Finding]:
+    """Return what was found, and apart from it the ages, which are written otherwise, not removed."""
+    ages = [hit for hit in hits if hit.kind is Kind.AGE]
+    others = [hit for hit in hits if hit.kind is not Kind.AGE]
+    return [finding(name, path, describe_hits(part))
+            for name, part in ((code, others), ("age-over-89", ages)) if part]
+
+
+def _field_kinds(raw: bytes) -> tuple[Kind, ...]:
+    """Judge one text field of a header."""
+    text = _decoded(raw)
+    if is_removed(text):
+        return ()
+    return in_order((*kinds(text, is_label=True), *_path_kinds(text),
+                     *((Kind.RECORD,) if is_number_of_patient(text) else ())))
+
+
+def _path_kinds(text: str) -> tuple[Kind, ...]:
+    return (Kind.PATH,) if has_absolute_path(text) else ()
+
+
+def _extension_hits(code: int, content: bytes) -> Sequence[Hit]:
+    """Judge an extension: JSON by its keys, DICOM by its attributes, all else as text."""
+    content = content.rstrip(b"\0 ")
+    if not content:
+        return ()
+    if code == _DICOM_CODE:
+        return dicom_hits(content)
+    if not _is_text(content):
+        return () if code in _NUMERIC_CODES else (Hit((), Kind.OPAQUE),)
+    text = _decoded(content)
+    try:
+        return clean_json(text)[1]
+    except UnreadableJsonError:
+        return (*hits_in_damaged(text), *(Hit((), kind) for kind in _path_kinds(text)))
+
+
+def _is_text(content: bytes) -> bool:
+    """Tell text from numbers and compressed bytes."""
+    strange = sum(byte < 9 or 13 < byte < 32 for byte in content)
+    return strange == 0 or (strange == content.count(0) and strange * 10 < len(content))
+
+
+def _decoded(raw: bytes) -> str:
+    """Return bytes as text: UTF-8, or else Western European; control characters become blanks."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return "".join(char if char.isprintable() or char in "\t\n\r" else " " for char in text).strip()
