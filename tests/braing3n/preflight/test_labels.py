@@ -42,6 +42,13 @@ def test_labels_are_whole_numbers_from_0_and_masks_have_two_values(name, values,
     assert _codes(labels(name, values)) == found
 
 
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "float32"])
+def test_every_type_of_number_is_read_for_its_values(kind, labels):
+    values = np.random.default_rng(0).integers(-7, 90, SHAPE).astype(kind)
+    assert _codes(labels("sub-01_dseg.nii.gz", values)) == [
+        ("labels-values", "-7, -6, -5, -4, -3, -2, -1")]
+
+
 def test_labels_are_compared_with_the_table_beside_them(labels, tmp_path):
     (tmp_path / "sub-01_dseg.tsv").write_text("index\tname\n1\tCSF\n3\tWM\n")
     assert _codes(labels("sub-01_dseg.nii.gz", _few(3))) == []
