@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and digests of what is in them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -23,7 +24,13 @@ def replacing(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
 
     Yields:
         The path to write to. It keeps the file's suffix, as writers choose formats by it.
+
+    Raises:
+        OSError: The folder cannot be written to, or there is something other than a file: a device
+            such as /dev/null must not be lost to a file of its name.
     """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "Something other than a file is there", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{uuid4().hex}.{path.name}")
     try:

@@ -1,5 +1,6 @@
 """What `braing3n check` and `braing3n site check` share: look, write, print, and the exit code."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,8 +24,11 @@ def run_check(look: Look, *, prints_json: bool, html: Path | None) -> int:
         The exit code: 0 where nothing worse than a warning was found, else 1.
 
     Raises:
-        OutputError: The page cannot be written. What was found is printed all the same.
+        OutputError: The page cannot be written: told before the check where it shows, or else after
+            what was found is printed.
     """
+    if html is not None:
+        _check_place(html)
     with counting(Console(stderr=True), "files") as progress:
         preflight = look(lambda wishes: replace(wishes, with_pictures=html is not None,
                                                 progress=progress))
@@ -35,6 +39,25 @@ def run_check(look: Look, *, prints_json: bool, html: Path | None) -> int:
     if html is not None:
         _write_page(preflight, html)
     return 0 if preflight.holds else 1
+
+
+def _check_place(html: Path) -> None:
+    """Refuse a place for the page before everything is read for it.
+
+    Raises:
+        OutputError: Something other than a file is there, or the folder cannot be written to.
+    """
+    above = next(folder for folder in html.absolute().parents if folder.exists())
+    if html.exists() and not html.is_file():
+        found = "a folder" if html.is_dir() else "something other than a file"
+    elif not above.is_dir():
+        found = f"{above}, which is no folder"
+    elif not os.access(above, os.W_OK | os.X_OK):
+        found = f"{above}, which may not be written to"
+    else:
+        return
+    raise OutputError(f"{html} is no place for a page", expected="a file in a folder to write to",
+                      found=found, fix="choose another place for --html")
 
 
 def _write_page(preflight: Preflight, html: Path) -> None:

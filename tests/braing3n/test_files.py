@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ def test_a_crash_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path) 
         crash()
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
     assert path.read_text() == "old"
+
+
+def test_a_device_or_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(FileExistsError, match="other than a file"):
+        write_text(path, "new")
+    assert path.is_fifo()
 
 
 def test_canonical_json_does_not_depend_on_the_order_of_keys() -> None:

@@ -1,9 +1,11 @@
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
 
 from braing3n.cli import app, main
+from braing3n.errors import OutputError
 
 RUNNER = CliRunner()
 
@@ -51,6 +53,16 @@ def test_a_page_is_written_for_its_owner_alone(folder, tmp_path):
     assert _run(folder, "--html", page).exit_code == 0
     assert page.stat().st_mode & 0o777 == 0o600
     assert page.read_text().count("data:image/jpeg") == 2
+
+
+@pytest.mark.parametrize("place", ["pipe", "", "sub-01/anat/sub-01_T1w.nii.gz/page.html"])
+def test_what_is_no_file_is_not_replaced_by_a_page_and_nothing_is_read_for_it(place, folder):
+    os.mkfifo(folder / "pipe")
+    outcome = _run(folder, "--html", folder / place)
+    assert isinstance(outcome.exception, OutputError)
+    assert "is no place for a page" in str(outcome.exception)
+    assert outcome.stdout == ""
+    assert (folder / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-folder"]])
