@@ -17,7 +17,7 @@ __all__ = ["VERSION", "Scan", "load_scan", "scan_files"]
 
 # Part of the cache's key: raise it when a scan that was accepted would now be refused or read
 # differently, or the reverse.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,36 @@
 """What a person would see in a scan at a glance: where the head is, whether it is whole, its contrast.
 
-All of it is judged on a coarse copy in RAS orientation, so that a scan of any resolution takes
-milliseconds. Thresholds are our own, chosen on whole, stripped, defaced and broken scans; all of
-them lead to warnings only.
+Thresholds are our own, chosen on whole, stripped, defaced and broken scans; all of them lead to
+warnings only.
 """
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import apply_orientation
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from braing3n.data.canonical import canonical, is_stripped
 from braing3n.data.findings import Finding, finding
-from braing3n.data.nifti.geometry import is_coarse, orientation, sizes_mm
+from braing3n.data.nifti.geometry import is_coarse
 from braing3n.data.scan import Scan
+from braing3n.preflight.look import Look, box_of
 
-_COARSE_MM = 3.0
-# With one exact value on more than half of the volume's six faces, that is the background.
-_EXACT_SHARE = 0.5
 _WHOLE_MM = (90.0, 260.0)
-# A stripped brain that covers this share of a face of its volume goes on beyond it.
-_CUT_SHARE = 0.25
-_HOT_RATIO = 10.0
-_LEVELS = (0.5, 99.5, 99.9)
+# The largest of adults' heads, with neck and all, takes 7 litres.
+_LARGEST_HEAD_ML = 10_000.0
+# A whole brain ends in a tip: the outermost section has at most 0.15 of the widest one's area, 0.22
+# in a scan of thick slices; 10 mm off the crown leave 0.3.
+_CUT_SHARE = 0.3
+# The area of sections grows and falls again: their changes add up to twice the widest one's, 1.3
+# times that in poorly stripped brains, 3 times and more where slices are out of order.
+_MAX_VARIATION = 1.8
+# The lowest quarter of a brain has its middle behind that of the brain, where the cerebellum is: at
+# 0.31 to 0.43 of its length from behind. Turned or upside down it is at 0.47 or more.
+_CEREBELLUM_BEHIND = 0.46
+_HOT_RATIO, _HOT_SPREADS = 10.0, 100.0
+# Resampling leaves some voxels a little below the background, where it is crossed steeply.
+_BELOW_SHARE, _BELOW_DEPTH = 0.05, 0.1
+_SATURATED_SHARE = 0.3
 # In T1w the deep white matter is brighter than the rim, in T2w the fluid around the brain is.
 # Rank correlation of depth and intensity, leaving out the outermost millimetres: 0.4 to 0.85 in
 # stripped T1w scans of two hospitals and a template, -0.6 to -0.8 in their negatives.
@@ -34,121 +39,78 @@ _RIM_MM, _CONTRAST_LIMIT = 5.0, 0.15
 _FACE_MM, _MIN_FACE_MM, _FACE_SHARE = (110.0, 200.0), 40.0, 0.3
 
 
-@dataclass(frozen=True)
-class Look:
-    """A coarse copy of a scan, and what of it is head or brain.
-
-    Attributes:
-        voxels: (x, y, z) float32 in RAS orientation, about 3 mm.
-        sizes: (3,) its voxel edges in mm.
-        inside: (x, y, z) the largest connected part above the background.
-        intensities: (n,) float32, the voxels inside.
-        levels: The 0.5th, 99.5th and 99.9th percentile of them; (0, 1, 0) where there are none.
-        box: The smallest box around it.
-        is_stripped: Whether that is a brain alone.
-        background_share: Share of voxels that are exactly the background's value.
-    """
-
-    voxels: NDArray[np.float32]
-    sizes: NDArray[np.float64]
-    inside: NDArray[np.bool_]
-    intensities: NDArray[np.float32]
-    levels: tuple[float, float, float]
-    box: tuple[slice, ...]
-    is_stripped: bool
-    background_share: float
-
-
-def look_at(scan: Scan) -> Look:
-    """Make the coarse copy and find the head or brain in it."""
-    fine = sizes_mm(scan.affine)
-    steps = [max(1, round(_COARSE_MM / size)) for size in fine]
-    cut = tuple(slice(None, None, step) for step in steps)
-    coarse = replace(scan, voxels=scan.voxels[cut], affine=scan.affine @ np.diag([*steps, 1]))
-    placed = orientation(scan.affine)
-    voxels = np.ascontiguousarray(apply_orientation(coarse.voxels, placed))
-    sizes = np.zeros(3)
-    sizes[placed[:, 0].astype(int)] = fine * steps
-    value, share = _most_common_on_faces(voxels)
-    if share > _EXACT_SHARE:
-        above = voxels != value
-    else:
-        above = voxels > 0.5 * _otsu(np.minimum(voxels, np.percentile(voxels, 99.5)))
-    inside = _largest_part(above)
-    intensities = voxels[inside]
-    low, high, top = np.percentile(intensities, _LEVELS).tolist() if len(intensities) else (0, 1, 0)
-    return Look(voxels, sizes, inside, intensities, (low, high, top), _box_of(inside),
-                is_stripped(canonical(coarse)), float((voxels == value).mean()))
-
 
 def anatomy_findings(scan: Scan, look: Look, modality: str | None) -> list[Finding]:
     """Return what looks wrong, though it can be read.
 
     Args:
-        scan: The scan itself, for its brightest voxel.
+        scan: The scan itself, for its brightest and its darkest voxel.
         look: Of the same scan.
         modality: What the file's name says: `T1w`, `T2w` or another; None where it says nothing.
     """
-    found = _hot(scan, look)
+    found = [*_hot(scan, look), *_below_background(scan.path, look)]
     if is_coarse(scan.voxels.shape):
         return found
-    found += _field_of_view(scan.path, look)
+    found += [*_saturated(scan.path, look), *_disordered(scan.path, look)]
+    cut_off = _field_of_view(scan.path, look)
+    found += cut_off
     if look.is_stripped:
         found += _contrast(scan.path, look, modality)
+        found += [] if cut_off else _turned(scan.path, look)
     else:
         found.append(finding("skull-present", scan.path, "no brain alone on an empty background"))
         found += _face(scan.path, look)
     return found
 
 
-def _most_common_on_faces(voxels: NDArray[np.float32]) -> tuple[float, float]:
-    faces = np.concatenate([np.take(voxels, side, axis).ravel()
-                            for axis in range(3) for side in (0, -1)])
-    values, counts = np.unique(faces, return_counts=True)
-    return float(values[counts.argmax()]), float(counts.max() / faces.size)
-
-
-def _otsu(voxels: NDArray[np.float32]) -> float:
-    """Return the threshold that separates two classes best.
-
-    Otsu 1979, "A threshold selection method from gray-level histograms",
-    https://doi.org/10.1109/TSMC.1979.4310076.
-    """
-    counts, edges = np.histogram(voxels, 128)
-    centres = (edges[1:] + edges[:-1]) / 2
-    below = np.cumsum(counts)[:-1].astype(np.float64)
-    sums = np.cumsum(counts * centres)
-    above = counts.sum() - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
-    return float(centres[int(np.nan_to_num(between).argmax())])
-
-
-def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
-
-
-def _box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the smallest box around what is True; the whole volume where nothing is."""
-    box = []
-    for axes in ((1, 2), (0, 2), (0, 1)):
-        held = np.flatnonzero(mask.any(axis=axes))
-        if not len(held):
-            return tuple(slice(0, size) for size in mask.shape)
-        box.append(slice(int(held[0]), int(held[-1]) + 1))
-    return tuple(box)
-
-
 def _hot(scan: Scan, look: Look) -> list[Finding]:
-    usual = look.levels[2]
-    brightest = float(scan.voxels.max())
-    if usual <= 0 or brightest <= _HOT_RATIO * usual:
+    """Tell single voxels that would decide the range of all."""
+    levels = look.levels
+    lowest, brightest = float(scan.voxels.min()), float(scan.voxels.max())
+    spread = levels.middle - levels.low
+    is_hot = brightest > _HOT_RATIO * levels.top > 0
+    if spread > 0:
+        is_hot |= brightest - levels.middle > _HOT_SPREADS * spread
+        if levels.middle - lowest > _HOT_SPREADS * spread:
+            return [finding("voxels-hot", scan.path, f"a minimum of {lowest:.4g}, and a median of "
+                            f"{levels.middle:.4g}")]
+    if not is_hot:
         return []
-    return [finding("voxels-hot", scan.path,
-                    f"a maximum of {brightest:.4g}, and {usual:.4g} at the 99.9th percentile")]
+    return [finding("voxels-hot", scan.path, f"a maximum of {brightest:.4g}, a median of "
+                    f"{levels.middle:.4g}, and {levels.top:.4g} at the 99.9th percentile")]
+
+
+def _below_background(path: Path, look: Look) -> list[Finding]:
+    """Tell phase images, field maps, and numbers that were read with the wrong sign."""
+    background, top = look.levels.background, look.levels.top
+    if background is None or not len(look.intensities):
+        return []
+    share = float(np.mean(look.intensities < background - _BELOW_DEPTH * abs(top - background)))
+    return [finding("voxels-below-background", path, f"{share:.0%} of the head's voxels")] if (
+        share > _BELOW_SHARE) else []
+
+
+def _saturated(path: Path, look: Look) -> list[Finding]:
+    if not len(look.intensities):
+        return []
+    share = float(np.mean(look.intensities == look.intensities.max()))
+    return [finding("voxels-saturated", path, f"{share:.0%} of the head's voxels")] if (
+        share > _SATURATED_SHARE) else []
+
+
+def _sections(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    """Return for each axis the area of a mask in each plane across it, over the widest one's."""
+    areas = [mask.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
+    return [area / max(1, int(area.max())) for area in areas]
+
+
+def _disordered(path: Path, look: Look) -> list[Finding]:
+    variation = [float(np.abs(np.diff(area, prepend=0, append=0)).sum()) / 2
+                 for area in _sections(look.above)]
+    if max(variation) <= _MAX_VARIATION:
+        return []
+    return [finding("slices-disordered", path,
+                    f"sections of the head that grow and shrink {max(variation):.1f} times")]
 
 
 def _field_of_view(path: Path, look: Look) -> list[Finding]:
@@ -157,10 +119,25 @@ def _field_of_view(path: Path, look: Look) -> list[Finding]:
     if extent.min() < _WHOLE_MM[0] or extent.max() > _WHOLE_MM[1] * (1 if look.is_stripped else 2):
         return [finding("field-of-view", path, f"{'a brain' if look.is_stripped else 'a head'} of "
                         f"{size}")]
-    on_faces = [np.take(look.inside, side, axis).mean() for axis in range(3) for side in (0, -1)]
-    if look.is_stripped and max(on_faces) > _CUT_SHARE:
-        return [finding("field-of-view", path, "a brain that goes on beyond the volume's edge")]
+    volume_ml = float(look.inside.sum() * look.sizes.prod()) / 1000
+    if volume_ml > _LARGEST_HEAD_ML:
+        return [finding("field-of-view", path, f"a head of {volume_ml / 1000:.0f} litres and {size}")]
+    ends = [area[side] for area in _sections(look.inside[look.box]) for side in (0, -1)]
+    if look.is_stripped and max(ends) > _CUT_SHARE:
+        return [finding("field-of-view", path, "a brain that ends in a flat cut")]
     return []
+
+
+def _turned(path: Path, look: Look) -> list[Finding]:
+    """Look for the cerebellum at the back of the lowest quarter of a whole brain."""
+    head = look.inside[look.box]
+    area = head[:, :, : max(1, head.shape[2] // 4)].sum(axis=(0, 2))
+    middle = float((area * (np.arange(len(area)) + 0.5)).sum() / area.sum() / len(area))
+    if middle <= _CEREBELLUM_BEHIND:
+        return []
+    return [finding("orientation-unlikely", path,
+                    f"the middle of the lowest quarter at {middle:.0%} of the brain's length from "
+                    "behind, as the header has it", expected=f"at most {_CEREBELLUM_BEHIND:.0%}")]
 
 
 def _contrast(path: Path, look: Look, modality: str | None) -> list[Finding]:
@@ -191,7 +168,7 @@ def _face(path: Path, look: Look) -> list[Finding]:
     if (top - bottom) * look.sizes[2] < _MIN_FACE_MM:
         return []
     # The head's own front, told above the face.
-    crown = _box_of(look.inside[:, :, top:])
+    crown = box_of(look.inside[:, :, top:])
     front, back = crown[1].stop, crown[1].start
     middle, half = (across.start + across.stop) // 2, (across.stop - across.start) // 4
     region = look.inside[middle - half : middle + half,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from braing3n.data.findings import Finding, RefusedScanError, finding
 from braing3n.data.nifti.geometry import find_affine
+from braing3n.data.nifti.intensities import slope_and_intercept
 from braing3n.data.nifti.stored import Stored, read_nifti
 from braing3n.data.people.tables import read_table
 from braing3n.data.tree import Entry, stem_of
@@ -20,10 +21,15 @@ from braing3n.preflight.volume import VolumeReport
 
 _SHOWN = 8
 _COUNTED_BYTES = 2
+_ROUNDING = 1e-4
+# A mask of lesions may be empty; a segmentation is not.
+_NEVER_EMPTY = ("dseg", "aseg", "seg", "segmentation")
 # Placement of two grids may differ by this share of a voxel.
 _GRID_TOLERANCE = 0.05
-# Labels that were resampled to another space say so in their name.
+# Labels that were resampled to another space say so in their name; those of time series and
+# diffusion lie on grids of their own, in folders of their own.
 _OTHER_SPACE = re.compile(r"_space-(?!orig)")
+_OTHER_GRIDS = {"func", "dwi", "perf", "pet", "fmap", "meg", "eeg", "ieeg", "mrs"}
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,11 @@ def check_labels(entry: Entry) -> LabelReport:
         stored = read_nifti(entry.path)
         # What is odd about the grid is told of the scan already.
         affine, _ = find_affine(entry.path, stored.header, stored.voxels.shape)
+        scaling = slope_and_intercept(entry.path, stored.header)
     except RefusedScanError as error:
         return LabelReport(entry, (error.finding,), None, None)
     found = [*stored.remarks, *header_findings(entry.path, stored.header, stored.extensions),
-             *_check_values(entry.path, stored)]
+             *_check_values(entry.path, stored, scaling)]
     return LabelReport(entry, tuple(found), stored.voxels.shape, affine)
 
 
@@ -60,6 +67,7 @@ def grid_findings(labels: Sequence[LabelReport], scans: Sequence[VolumeReport]) 
         beside = grids.get((report.entry.subject, report.entry.session), [])
         if (report.shape is None or not beside or report.entry.subject is None
                 or _OTHER_SPACE.search(report.entry.path.name)
+                or report.entry.path.parent.name in _OTHER_GRIDS
                 or any(_fits(report, scan) for scan in beside)):
             continue
         facts = beside[0].facts
@@ -79,14 +87,16 @@ def _fits(report: LabelReport, scan: VolumeReport) -> bool:
                                 atol=_GRID_TOLERANCE * voxel))
 
 
-def _check_values(path: Path, stored: Stored) -> list[Finding]:
-    slope, intercept = stored.header.get_slope_inter()
-    values = _different(stored.voxels).astype(np.float64)
-    if slope is not None:
-        values = values * slope + intercept
+def _check_values(path: Path, stored: Stored, scaling: tuple[float, float]) -> list[Finding]:
+    slope, intercept = scaling
+    scaled = _different(stored.voxels).astype(np.float64) * slope + intercept
+    # Slope and intercept are float32: 255 times a 255th is no whole number.
+    values = np.where(np.abs(scaled - np.round(scaled)) < _ROUNDING, np.round(scaled), scaled)
     strange = values[~(np.isfinite(values) & (values == np.round(values)) & (values >= 0))]
     if len(strange):
         return [finding("labels-values", path, _listed(strange))]
+    if not values.any() and stem_of(path.name).lower().endswith(_NEVER_EMPTY):
+        return [finding("labels-empty", path, "0 in every voxel")]
     if stem_of(path.name).lower().endswith("mask"):
         return [] if len(values) <= 2 and values[0] == 0 else [
             finding("labels-values", path, _listed(values), expected="0 and one other value")]

@@ -14,7 +14,8 @@ from braing3n.data.nifti.stored import read_through
 from braing3n.data.scan import Scan, load_scan
 from braing3n.data.tree import Entry
 from braing3n.identity.findings import header_findings
-from braing3n.preflight.anatomy import Look, anatomy_findings, look_at
+from braing3n.preflight.anatomy import anatomy_findings
+from braing3n.preflight.look import Look, look_at
 
 _PICTURE_PIXELS = 96
 _JPEG_QUALITY = 60
@@ -82,7 +83,7 @@ def check_other_image(entry: Entry) -> tuple[Finding, ...]:
 
 
 def _facts(scan: Scan, look: Look, with_picture: bool) -> Facts:
-    low, high, _ = look.levels
+    low, high = look.levels.low, look.levels.high
     counts, _ = np.histogram(look.intensities, _BINS, range=(low, max(high, low + 1e-6)))
     return Facts(
         shape=scan.voxels.shape, voxel_mm=tuple(sizes_mm(scan.affine).tolist()),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from nibabel.orientations import io_orientation, ornt2axcodes
-from nibabel.spatialimages import HeaderDataError
+from nibabel.quaternions import quat2mat
 from numpy.typing import NDArray
 
 from braing3n.data.findings import Finding, finding, refusal
@@ -27,6 +27,10 @@ _COARSE_BELOW = 40
 _THICK_RATIO = 3.0
 _OBLIQUE_DEGREES = 2.0
 _PLACE_MM = 5.0
+# Rounding makes a quaternion of float32 longer than 1 by less than this.
+_MAX_QUATERNION = 1.001
+# A scanner's bore is about a metre long; the head lies near its middle, or near a template's.
+_FAR_MM = 1000.0
 _USUAL_AXES = {"RAS", "LAS", "LPS"}
 
 
@@ -50,6 +54,8 @@ def find_affine(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[Affine
             sform = None
         elif problem is None and _problem(path, qform, header) is None:
             remarks += _compare(path, header, shape, sform, qform)
+        elif problem is None:
+            remarks.append(finding("qform-ignored", path, "no sound placement"))
     affine = sform if sform is not None else qform
     if affine is None:
         affine = _sizes_alone(header, shape)
@@ -90,12 +96,25 @@ def _sform(header: Any) -> Affine | None:
 
 
 def _qform(header: Any) -> Affine | None:
+    """Return the qform; of NaN where there is no rotation to be had.
+
+    Handedness (`pixdim[0]`) of 0 counts as 1, and a quaternion that rounding made a little longer
+    than 1 is cut to 1, both as in nifti1_io.c (Cox and Reynolds 2003, https://nifti.nimh.nih.gov).
+    """
     if int(header["qform_code"]) <= 0:
         return None
-    try:
-        return np.array(header.get_qform(), dtype=np.float64)
-    except HeaderDataError:  # a quaternion longer than 1, or a negative voxel size
+    sizes = np.array(header["pixdim"][1:4], dtype=np.float64)
+    vector = np.array([header[f"quatern_{axis}"] for axis in "bcd"], dtype=np.float64)
+    length = float(np.linalg.norm(vector))
+    # `not <=` is so that NaN is refused as well.
+    if not length <= _MAX_QUATERNION or not (sizes > 0).all() or not np.isfinite(sizes).all():
         return np.full((4, 4), np.nan)
+    vector /= max(1.0, length)
+    affine = np.eye(4)
+    affine[:3, :3] = quat2mat([np.sqrt(max(0.0, 1 - float(vector @ vector))), *vector]) * sizes
+    affine[:3, 2] *= -1 if float(header["pixdim"][0]) < 0 else 1
+    affine[:3, 3] = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
+    return affine
 
 
 def _sizes_alone(header: Any, shape: tuple[int, ...]) -> Affine:
@@ -180,6 +199,9 @@ def _oddities(path: Path, header: Any, shape: tuple[int, ...], affine: Affine) -
         RefusedScanError: The scan is a slab or a localizer.
     """
     sizes, remarks = sizes_mm(affine), list[Finding]()
+    middle = affine @ np.append((np.array(shape) - 1) / 2, 1.0)
+    if np.abs(middle[:3]).max() > _FAR_MM:
+        remarks.append(finding("place-far", path, f"{np.abs(middle[:3]).max() / 1000:.4g} m"))
     thin = shape.index(min(shape))
     cover = float(shape[thin] * sizes[thin])
     if shape[thin] < _MIN_THICK_SLICES or (shape[thin] < _MIN_SLICES and cover < _MIN_COVER_MM

@@ -29,6 +29,8 @@ _MAX_BYTES = 2**29
 _MAX_OFFSET = 2**26
 _PAIRED = {".hdr": ".img", ".hdr.gz": ".img.gz"}
 _HEADERS = {348: Nifti1Header, 540: Nifti2Header}
+# The mark of NIfTI-2 ends so that a transfer as text shows, like PNG's; some writers leave zeros.
+_LINE_ENDS = ([13, 10, 26, 10], [0, 0, 0, 0])
 # How files begin that stand in for a scan, and what to do about them.
 _POINTERS = {
     b"version https://git-lfs": ("a Git LFS pointer", "run `git lfs pull`"),
@@ -163,6 +165,8 @@ def _parse_header(path: Path, block: bytes, is_pair: bool) -> Any:
         raise refusal("nifti-header", path, f"{len(block)} bytes that begin otherwise"
                       if len(block) < 348 else "a first number that is neither 348 nor 540")
     header = _HEADERS[size](block[:size], check=False)
+    if int(header["sizeof_hdr"]) != size:
+        raise refusal("nifti-header", path, "numbers in two byte orders")
     magic = bytes(header["magic"].item())[:3]
     if magic in (b"ni1", b"ni2") and not is_pair:
         raise refusal("half-missing", path, "the header of a pair under the name of a single file",
@@ -171,6 +175,8 @@ def _parse_header(path: Path, block: bytes, is_pair: bool) -> Any:
         raise refusal("format-analyze", path, "a header without NIfTI's mark")
     if magic not in ((b"ni1", b"ni2") if is_pair else (b"n+1", b"n+2")):
         raise refusal("nifti-header", path, "a header without NIfTI's mark")
+    if size == 540 and header["eol_check"].tolist() not in _LINE_ENDS:
+        raise refusal("nifti-header", path, "line ends that were changed, as by a transfer as text")
     first = 0 if is_pair else size
     if not first <= float(header["vox_offset"]) <= _MAX_OFFSET:
         raise refusal("nifti-header", path, "voxels that begin within the header, or far behind it")

@@ -101,6 +101,17 @@ def test_what_is_no_volume_of_intensities_is_refused(make, code, brain, write_sc
     assert _refused_by(write_scan(tmp_path / "a.nii.gz", make(brain))) == code
 
 
+@pytest.mark.parametrize(("kind", "offset", "change"), [
+    (nib.Nifti1Image, 0, b"\0\0\x01\x5c"), (nib.Nifti2Image, 0, b"\0\0\x02\x1c"),
+    (nib.Nifti2Image, 8, b"\n\n\x1a\n"),
+])
+def test_a_header_that_contradicts_itself_is_refused(kind, offset, change, brain, tmp_path):
+    content = bytearray(kind(brain, np.diag([4.0, 4, 4, 1])).to_bytes())
+    content[offset : offset + len(change)] = change
+    (tmp_path / "a.nii").write_bytes(content)
+    assert _refused_by(tmp_path / "a.nii") == "nifti-header"
+
+
 @pytest.mark.parametrize(("content", "hint"), [
     (b"", "copy or convert"), (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     (b"/annex/objects/MD5E-s8196--4df1a0.nii.gz\n", "git annex get"),

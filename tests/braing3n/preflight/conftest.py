@@ -18,7 +18,10 @@ def _grid(shape, voxel_mm):
 
 @pytest.fixture
 def stripped_brain() -> MakeHead:
-    """An ellipsoid of 140 x 170 x 130 mm, brighter towards its middle, in an empty box; RAS."""
+    """An ellipsoid of 140 x 170 x 130 mm, brighter towards its middle, in an empty box; RAS.
+
+    Below 30 mm under its middle there is nothing in front, as below the forehead of a brain.
+    """
 
     def make(*, sign: float = 1.0, size: float = 1.0, shift_mm: float = 0.0, voxel_mm: float = 3.0,
              ) -> Scan:
@@ -26,7 +29,7 @@ def stripped_brain() -> MakeHead:
         x, y, z = _grid(shape, voxel_mm)
         radius = (x / 70) ** 2 + (y / 85) ** 2 + ((z - shift_mm) / 65) ** 2
         noise = np.random.default_rng(0).normal(0, 20, shape)
-        inside = radius < size**2
+        inside = (radius < size**2) & ~((z - shift_mm < -30 * size) & (y > 0))
         voxels = np.where(inside, 800 + sign * 400 * (0.5 - radius / size**2) + noise, 0)
         return Scan(Path("a.nii"), voxels.astype(np.float32),
                     np.diag([voxel_mm] * 3 + [1.0]), "0" * 64)

@@ -5,7 +5,8 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from braing3n.data.scan import load_scan
-from braing3n.preflight.anatomy import anatomy_findings, look_at
+from braing3n.preflight.anatomy import anatomy_findings
+from braing3n.preflight.look import look_at
 
 
 def _codes(scan, modality="T1w"):
@@ -15,9 +16,10 @@ def _codes(scan, modality="T1w"):
 def test_a_whole_stripped_brain_has_no_finding(stripped_brain):
     look = look_at(stripped_brain())
     assert look.is_stripped
-    # Volume of the ellipsoid over that of the box.
-    assert look.background_share == pytest.approx(1 - 4 / 3 * np.pi * 70 * 85 * 65 / (180 * 216 * 180),
-                                                  abs=0.01)
+    # Volume of the ellipsoid over that of the box, without half of the cap below 30 mm.
+    cap = np.pi * 70 * 85 * (65 - 30 - (65**3 - 30**3) / (3 * 65**2))
+    volume = 4 / 3 * np.pi * 70 * 85 * 65 - cap / 2
+    assert look.background_share == pytest.approx(1 - volume / (180 * 216 * 180), abs=0.01)
     assert _codes(stripped_brain()) == []
 
 
@@ -44,10 +46,60 @@ def test_the_contrast_is_judged_by_the_name(stripped_brain):
     assert _codes(stripped_brain(sign=-1.0), None) == []
 
 
-def test_one_hot_voxel_is_told_wherever_it_is(stripped_brain):
+@pytest.mark.parametrize("value", [1e6, -1e6])
+def test_one_hot_or_cold_voxel_is_told_wherever_it_is(value, stripped_brain):
     scan = stripped_brain()
-    scan.voxels[1, 2, 3] = 1e6
+    scan.voxels[1, 2, 3] = value
     assert "voxels-hot" in _codes(scan)
+
+
+def test_hot_voxels_are_told_though_the_highest_percentile_is_among_them(stripped_brain):
+    scan = stripped_brain()
+    scan.voxels[tuple(np.argwhere(scan.voxels > 0)[::200].T)] = 1e9
+    assert "voxels-hot" in _codes(scan)
+
+
+def _scrambled(voxels):
+    return voxels[:, :, sorted(range(voxels.shape[2]), key=str)]
+
+
+def _striped(voxels):
+    changed = voxels.copy()
+    changed[::2] = 0
+    return changed
+
+
+def _clipped(voxels):
+    return np.minimum(voxels, np.percentile(voxels[voxels > 0], 50))
+
+
+def _wrapped(voxels):
+    scaled = (voxels / voxels.max() * 255).astype(np.uint8).view(np.int8)
+    return np.where(voxels > 0, scaled, 0).astype(np.float32)
+
+
+@pytest.mark.parametrize(("change", "code"), [
+    (_scrambled, "slices-disordered"), (_striped, "slices-disordered"), (_clipped, "voxels-saturated"),
+    (_wrapped, "voxels-below-background"), (lambda voxels: voxels[:, :, ::-1], "orientation-unlikely"),
+    (lambda voxels: voxels[:, ::-1], "orientation-unlikely"),
+    (lambda voxels: np.where(np.arange(voxels.shape[2]) < 38, voxels, 0), "field-of-view"),
+])
+def test_what_a_converter_spoils_is_told(change, code, stripped_brain):
+    scan = stripped_brain()
+    assert code in _codes(replace(scan, voxels=np.ascontiguousarray(change(scan.voxels))))
+
+
+def test_a_head_of_an_impossible_volume_is_told(stripped_brain):
+    scan = stripped_brain()
+    assert "field-of-view" in _codes(replace(scan, affine=np.diag([6.0, 6, 6, 1])))
+
+
+def test_z_scores_are_told_and_no_more(stripped_brain):
+    scan = stripped_brain()
+    inside = scan.voxels > 0
+    values = (scan.voxels - scan.voxels[inside].mean()) / scan.voxels[inside].std()
+    assert _codes(replace(scan, voxels=np.where(inside, values, 0).astype(np.float32))) == [
+        "voxels-below-background"]
 
 
 def test_a_face_is_told_from_none(whole_head):

@@ -34,6 +34,8 @@ def _few(value):
 @pytest.mark.parametrize(("name", "values", "found"), [
     ("sub-01_dseg.nii.gz", _few(3), []), ("sub-01_dseg.nii.gz", _few(2035).astype(np.int16), []),
     ("sub-01_mask.nii.gz", _few(1), []), ("sub-01_mask.nii.gz", _few(255), []),
+    ("sub-01_dseg.nii.gz", _few(0), [("labels-empty", "0 in every voxel")]),
+    ("sub-01_label-lesion_mask.nii.gz", _few(0), []),
     ("sub-01_dseg.nii.gz", _few(1.5), [("labels-values", "1.5")]),
     ("sub-01_dseg.nii.gz", _few(-1), [("labels-values", "-1")]),
     ("sub-01_mask.nii.gz", np.where(_few(1) > 0, 2, 1).astype(np.uint8), [("labels-values", "1, 2")]),

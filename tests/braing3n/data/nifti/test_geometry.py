@@ -81,6 +81,7 @@ def test_a_geometry_that_cannot_be_right_is_refused(header, code):
     (_header(np.diag([3.3, 2.8, 3.1, 1]), q=np.diag([3.0, 3, 3, 1]), sform_code=4,
              pixdim=(3, 3, 3)), ["sform-ignored"]),
     (_header(units=0), []),
+    (_header(np.array([[3.0, 0, 0, 0], [0, 3, 0, 0], [0, 0, 3, 1e7], [0, 0, 0, 1]])), ["place-far"]),
 ])
 def test_an_odd_geometry_is_read_and_told(header, codes):
     assert _codes(header) == codes
@@ -100,3 +101,31 @@ def test_without_any_orientation_the_volume_is_centred():
     affine, _ = find_affine("a.nii", _header(sform_code=0), SHAPE)
     middle = affine @ [(SHAPE[0] - 1) / 2, (SHAPE[1] - 1) / 2, (SHAPE[2] - 1) / 2, 1]
     np.testing.assert_allclose(middle[:3], 0, atol=1e-9)
+
+
+def _qform_alone(vector, *, handedness=1.0, sizes=(3.0, 3.0, 3.0)):
+    header = _header(sform_code=0, qform_code=1, q=np.diag([3.0, 3, 3, 1]), pixdim=sizes)
+    header["quatern_b"], header["quatern_c"], header["quatern_d"] = vector
+    header["pixdim"][0] = handedness
+    return header
+
+
+@pytest.mark.parametrize(("handedness", "sign"), [(1.0, 1), (-1.0, -1), (0.0, 1)])
+@pytest.mark.parametrize("vector", [(0.0, 0.0, 0.0), (0.0, 0.6, 0.0), (0.1, -0.3, 0.2), (0, 0, 1)])
+def test_a_qform_is_read_as_by_nibabel_and_a_handedness_of_0_counts_as_1(vector, handedness, sign):
+    affine, _ = find_affine("a.nii", _qform_alone(vector, handedness=handedness), SHAPE)
+    reference = _qform_alone(vector, handedness=sign).get_qform()
+    np.testing.assert_allclose(affine, reference, atol=1e-5)
+
+
+def test_a_quaternion_that_rounding_made_longer_than_1_is_a_turn_by_half():
+    affine, _ = find_affine("a.nii", _qform_alone((0.0, 0.0, 1.0002)), SHAPE)
+    np.testing.assert_allclose(affine[:3, :3], np.diag([-3.0, -3, 3]), atol=1e-6)
+
+
+@pytest.mark.parametrize("vector", [(1.0, 1.0, 0.0), (np.nan, 0, 0), (np.inf, 0, 0)])
+def test_a_quaternion_of_no_rotation_is_refused_alone_and_told_beside_a_sound_sform(vector):
+    header = _qform_alone(vector)
+    assert _refused_by(header) == "affine-unusable"
+    header.set_sform(np.diag([3.0, 3, 3, 1]), 1)
+    assert _codes(header) == ["qform-ignored"]
