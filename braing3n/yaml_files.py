@@ -60,7 +60,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read", expected=expected,
                           found=error.strerror or "an unreadable file",
-                          fix="check the path and its permissions") from error
+                          fix="name a file in it" if path.is_dir() else
+                          "check the path and its permissions") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.filesize import decimal
 
 from braing3n.presets import PRESETS, PresetName
 
@@ -95,10 +96,8 @@ def describe(prepared: Prepared) -> str:
     lines = [
         f"{prepared.site}, preset {prepared.preset}: {prepared.cached} of {prepared.volumes} volumes "
         f"are cached",
-        f"on the disk: {prepared.cache_bytes / 1e9:.3g} GB{limit}, "
+        f"on the disk: {decimal(prepared.cache_bytes)}{limit}, "
         f"{'encrypted' if prepared.encrypted else 'not encrypted'}",
-        *(f"{side}: {counts['subjects']} subjects, {counts['volumes']} volumes"
-          for side, counts in prepared.split.items()),
     ]
     if prepared.repaired:
         lines.append(f"damaged and made again: {prepared.repaired}")

@@ -90,3 +90,8 @@ def test_no_content_ends_in_anything_but_a_model_or_a_config_error(content: dict
         assert isinstance(parse(Outer, content, "x.yaml"), Outer)
     except ConfigError as error:
         assert "mistake" in str(error)
+
+
+def test_a_folder_in_place_of_a_file_gets_advice_of_its_own(tmp_path):
+    with pytest.raises(ConfigError, match="name a file in it"):
+        load_yaml(tmp_path)
