@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from braing3n.data.tree import Entry, walk
+from braing3n.data.tree import Entry
+from braing3n.data.walk import walk
 from braing3n.errors import CohortError, OutputError
 from braing3n.files import write_text
 from braing3n.identity.clean_file import Reason, Stays, clean_file
@@ -110,7 +111,7 @@ def scrub(root: Path, out: Path, *, aside: frozenset[Path] = frozenset(), listed
 
 def _list(root: Path, aside: frozenset[Path]) -> list[Entry]:
     try:
-        return [entry for entry in walk(root, aside) if entry.path not in aside]
+        return list(walk(root, aside))
     except OSError as error:
         raise CohortError(f"{error.filename} cannot be listed", expected="a readable folder",
                           found=error.strerror or "an error", fix="check its permissions") from error

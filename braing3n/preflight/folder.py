@@ -10,7 +10,8 @@ from braing3n.config import DataConfig
 from braing3n.data.bids import find_scans
 from braing3n.data.findings import Finding, Severity, finding
 from braing3n.data.people.mapping import ColumnMapping, load_mapping
-from braing3n.data.tree import Entry, Kind, describe, stem_of, walk
+from braing3n.data.tree import Entry, Kind, describe, stem_of
+from braing3n.data.walk import walk
 from braing3n.errors import CohortError
 from braing3n.identity.findings import is_dicom, sidecar_identity, table_identity
 from braing3n.preflight.between import between_files, between_scans
@@ -21,6 +22,8 @@ from braing3n.preflight.tables import cohort_findings, table_findings
 from braing3n.preflight.volume import VolumeReport, check_other_image, check_scan
 
 _ORDER = list(Severity)
+# What is found of a file whose name says NIfTI, and whose content is of another format.
+_OTHER_FORMATS = {"nifti-header", "half-missing", "gzip-missing", "format-analyze"}
 
 Progress = Callable[[int, int], None]
 Report = VolumeReport | LabelReport | tuple[Finding, ...]
@@ -132,7 +135,7 @@ def _check(root: Path, entries: Sequence[Entry], found: list[Finding], table: Pa
     for report in reports:
         found += report if isinstance(report, tuple) else report.findings
     found += [*between_scans(root, volumes), *grid_findings(labels, volumes)]
-    found = [*between_files(root, entries), *_merged(found)]
+    found = [*between_files(root, entries), *_misnamed(found), *_merged(found)]
     if wishes.refuses_skulls:
         found = [finding("skull-refused", one.path, one.found) if one.rule.code == "skull-present"
                  else one for one in found]
@@ -146,8 +149,11 @@ def _only_used(root: Path, entries: list[Entry]) -> list[Entry]:
         used = {scan.path for scan in find_scans(root)[0]}
     except CohortError:
         return entries  # no dataset: every image may be a scan
-    return [replace(entry, kind=Kind.IMAGE) if entry.kind is Kind.SCAN and entry.path not in used
-            else entry for entry in entries]
+    walked = {entry.path for entry in entries}
+    # Those behind a link whose folder was entered through another are looked at all the same.
+    return [*(replace(entry, kind=Kind.IMAGE) if entry.kind is Kind.SCAN and entry.path not in used
+              else entry for entry in entries),
+            *(describe(path, root) for path in sorted(used - walked))]
 
 
 def _check_all(entries: Sequence[Entry], table: Path, wishes: Wishes) -> list[Report]:
@@ -202,8 +208,16 @@ def _check_entry(entry: Entry, has_image: bool, with_picture: bool) -> Report:
             return check_other_image(entry)
         case Kind.SIDECAR:
             return (*sidecar_findings(entry.path, has_image), *sidecar_identity(entry.path))
-    is_patient_file = entry.kind is Kind.OTHER and is_dicom(entry.path)
-    return (finding("dicom-left", entry.path, "a DICOM file"),) if is_patient_file else ()
+    return _check_unread(entry)
+
+
+def _check_unread(entry: Entry) -> tuple[Finding, ...]:
+    """Tell DICOM from what else is not read."""
+    if entry.kind in (Kind.OTHER, Kind.LOST, Kind.ARCHIVE) and is_dicom(entry.path):
+        return (finding("dicom-left", entry.path, "a DICOM file"),)
+    if entry.kind is Kind.ARCHIVE:
+        return (finding("archive-unread", entry.path, f"a file ending in {entry.path.suffix}"),)
+    return ()
 
 
 def _merged(found: Iterable[Finding]) -> list[Finding]:
@@ -216,3 +230,9 @@ def _merged(found: Iterable[Finding]) -> list[Finding]:
             kept.append(one)
     return kept + [finding("dicom-left", folder, f"{count} DICOM files" if count > 1 else
                            "a DICOM file") for folder, count in dicom.items()]
+
+
+def _misnamed(found: Iterable[Finding]) -> list[Finding]:
+    """Return the files that are no NIfTI, as their names say, but DICOM: these name the patient."""
+    return [finding("dicom-left", one.path, "DICOM under the name of a NIfTI file")
+            for one in found if one.rule.code in _OTHER_FORMATS and is_dicom(one.path)]

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import shutil
@@ -176,7 +177,7 @@ def test_folders_that_cannot_be_listed_are_told_and_the_rest_is_checked(write_sc
             raise PermissionError(13, "Permission denied", str(folder))
         return real(folder)
 
-    monkeypatch.setattr("braing3n.data.tree.os.scandir", scandir)
+    monkeypatch.setattr("braing3n.data.walk.os.scandir", scandir)
     outcome = check_folder(tmp_path)
     assert [(found.rule.code, found.path.name) for found in outcome.findings
             if found.rule.severity is Severity.ERROR] == [("file-unreadable", "closed")]
@@ -187,7 +188,7 @@ def test_a_root_that_cannot_be_listed_is_an_error_with_its_name(tmp_path, monkey
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("braing3n.data.tree.os.scandir", refuse)
+    monkeypatch.setattr("braing3n.data.walk.os.scandir", refuse)
     with pytest.raises(CohortError, match=str(tmp_path)):
         check_folder(tmp_path)
 
@@ -242,3 +243,48 @@ def test_a_dataset_without_a_table_is_told_and_loose_files_need_none(write_scan,
     write_scan(tmp_path / "set/sub-01/anat/sub-01_T1w.nii.gz")
     assert "table-missing" not in _codes(tmp_path / "loose")
     assert "table-missing" in _codes(tmp_path / "set")
+
+
+def _placed(folder):
+    return {(found.rule.code, found.path.name, found.rule.severity)
+            for found in check_folder(folder).findings}
+
+
+def test_what_nobody_looks_into_is_a_warning_and_dicom_in_it_more(write_scan, test_data, tmp_path):
+    dicom = (test_data / "nifti/formats/dicom/N2D_0192.dcm").read_bytes()
+    write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    (tmp_path / "scans.zip").write_bytes(b"PK\x03\x04")
+    (tmp_path / "notes.json.gz").write_bytes(gzip.compress(b"{}"))
+    for folder, content in (("packed/IM1.gz", gzip.compress(dicom)), ("bare/IM1", dicom[132:])):
+        (tmp_path / folder).parent.mkdir()
+        (tmp_path / folder).write_bytes(content)
+    assert {("archive-unread", "scans.zip", Severity.WARN),
+            ("archive-unread", "notes.json.gz", Severity.WARN),
+            ("dicom-left", "packed", Severity.PRIVACY),
+            ("dicom-left", "bare", Severity.PRIVACY)} <= _placed(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sub-02_T1w.nii", "sub-02_dseg.nii.gz", "sub-02_bold.nii", "IM1.img"])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_dicom_under_the_name_of_a_nifti_file_is_told_beside_the_error(name, is_packed, write_scan,
+                                                                       test_data, tmp_path):
+    dicom = (test_data / "nifti/formats/dicom/N2D_0192.dcm").read_bytes()
+    write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    (tmp_path / name).write_bytes(gzip.compress(dicom) if is_packed else dicom)
+    found = _placed(tmp_path)
+    assert ("dicom-left", name, Severity.PRIVACY) in found
+    assert Severity.ERROR in {severity for _, where, severity in found if where == name}
+
+
+def test_a_scan_is_looked_at_though_its_folder_was_entered_through_another_link(write_scan, tmp_path):
+    write_scan(tmp_path / "far/sub-01_T1w.nii.gz").write_bytes(b"")
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    (root / "sub-01").mkdir()
+    (root / "a/raw").symlink_to(tmp_path / "far")
+    (root / "sub-01/anat").symlink_to(tmp_path / "far")
+    write_scan(root / "sub-02/anat/sub-02_T1w.nii.gz")
+    found = check_folder(root)
+    assert {volume.entry.path.relative_to(root).as_posix() for volume in found.volumes} == {
+        "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz"}
+    assert not found.holds
