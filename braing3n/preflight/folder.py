@@ -18,7 +18,7 @@ from braing3n.preflight.between import between_files, between_scans
 from braing3n.preflight.known import what_is_known
 from braing3n.preflight.labels import LabelReport, check_labels, grid_findings
 from braing3n.preflight.sidecars import sidecar_findings
-from braing3n.preflight.tables import cohort_findings, table_findings
+from braing3n.preflight.tables import cohort_findings, listing_findings, table_findings
 from braing3n.preflight.volume import VolumeReport, check_other_image, check_scan
 
 _ORDER = list(Severity)
@@ -97,7 +97,7 @@ def check_folder(root: Path, wishes: Wishes = Wishes()) -> Preflight:
                           found=error.strerror or "an error", fix="check its permissions") from error
     scanned = {entry.subject for entry in entries
                if entry.subject is not None and entry.kind is Kind.SCAN}
-    found = list(cohort_findings(root, scanned, wishes.mapping)) if scanned else []
+    found = cohort_findings(root, scanned, wishes.mapping, _imaged(root, entries)) if scanned else []
     return replace(_check(root, entries, found, root / "participants.tsv", wishes),
                    known=what_is_known(DataConfig(folder=root, mapping=wishes.mapping_file)))
 
@@ -117,7 +117,8 @@ def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = Wishes()) 
                for path in (table, *files, *sorted(path for path in sidecars if path.is_file()))]
     entries = [replace(entry, kind=Kind.SCAN) if entry.path in set(files) else entry
                for entry in entries]
-    return replace(_check(root, entries, [], table, wishes),
+    found = listing_findings(table, wishes.mapping)
+    return replace(_check(root, entries, found, table, wishes),
                    known=what_is_known(DataConfig(table=table, mapping=wishes.mapping_file)))
 
 
@@ -141,6 +142,13 @@ def _check(root: Path, entries: Sequence[Entry], found: list[Finding], table: Pa
                  else one for one in found]
     found.sort(key=lambda f: (_ORDER.index(f.rule.severity), f.rule.code, str(f.path)))
     return Preflight(root, len(entries), tuple(found), tuple(volumes))
+
+
+def _imaged(root: Path, entries: Iterable[Entry]) -> set[str]:
+    """Return the subjects with images of other kinds in their own folders, such as time series."""
+    return {entry.subject for entry in entries
+            if entry.kind is Kind.IMAGE and entry.modality is None and entry.subject is not None
+            and entry.path.relative_to(root).parts[0] == entry.subject}
 
 
 def _only_used(root: Path, entries: list[Entry]) -> list[Entry]:

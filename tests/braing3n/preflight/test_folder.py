@@ -288,3 +288,28 @@ def test_a_scan_is_looked_at_though_its_folder_was_entered_through_another_link(
     assert {volume.entry.path.relative_to(root).as_posix() for volume in found.volumes} == {
         "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz"}
     assert not found.holds
+
+
+def test_a_subject_with_a_time_series_alone_does_not_stop_the_others(write_scan, tmp_path):
+    for subject in ("01", "03"):
+        write_scan(tmp_path / f"sub-{subject}/anat/sub-{subject}_T1w.nii.gz", seed=int(subject))
+    write_scan(tmp_path / "sub-02/func/sub-02_task-rest_bold.nii.gz")
+    write_scan(tmp_path / "derivatives/x/sub-04/func/sub-04_task-rest_bold.nii.gz")
+    write_scan(tmp_path / "sub-05/sub-05_T1w.nii.gz")  # in the wrong place
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\n" + "".join(
+        f"sub-0{number}\t{30 + number}\tM\n" for number in range(1, 6)))
+    found = {one.rule.code: one.found for one in check_folder(tmp_path).findings}
+    assert (found["row-without-anatomy"], found["row-without-scan"]) == ("sub-02", "sub-04, sub-05")
+
+
+def test_a_table_may_list_scans_outside_of_its_folder_whose_names_are_judged(write_scan, tmp_path):
+    good = write_scan(tmp_path / "else/b.nii.gz")
+    named = write_scan(tmp_path / "Mustermann_Xaver/c.nii.gz", seed=1)
+    (tmp_path / "d").mkdir()
+    table = tmp_path / "d/scans.csv"
+    table.write_text(f"subject,path\ns1,{good}\ns2,{named}\n")
+    outcome = check_listed(table, [good, named])
+    assert len(outcome.volumes) == 2
+    assert [found.path.name for found in outcome.findings if found.rule.code == "identity-name"] == [
+        "Mustermann_Xaver"]
+    assert "Mustermann" not in as_json(outcome)
