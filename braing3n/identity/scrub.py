@@ -18,6 +18,7 @@ from braing3n.files import write_text
 from braing3n.identity.clean_file import Reason, Stays, clean_file
 from braing3n.identity.findings import name_identity
 from braing3n.identity.texts import redact
+from braing3n.printable import printable
 
 SCHEMA = 1
 _MARGIN = 1.1  # a copy is about as large as what it is of
@@ -97,7 +98,7 @@ def scrub(root: Path, out: Path, *, aside: frozenset[Path] = frozenset(), listed
                 progress(number, len(entries))
         done.look_outside(listed)
         scrubbed = done.outcome(out)
-        write_text(scrubbed.log, json.dumps(scrubbed.as_dict(), indent=1, ensure_ascii=False) + "\n")
+        write_text(scrubbed.log, json.dumps(scrubbed.as_dict(), indent=1) + "\n")
         scrubbed.log.chmod(0o600)
         part.replace(out)
     except OSError as error:
@@ -166,7 +167,8 @@ class _Copying:
 
     def _shown(self, path: Path) -> str:
         inside = path.is_relative_to(self._root)
-        return redact(path.relative_to(self._root).as_posix() if inside else str(path), is_label=True)
+        return printable(redact(path.relative_to(self._root).as_posix() if inside else str(path),
+                                is_label=True))
 
 
 def _check_place(root: Path, out: Path) -> None:

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from braing3n.data.findings import Finding, Rule, Severity
 from braing3n.data.tree import stem_of
 from braing3n.files import replacing
-from braing3n.identity.texts import redact
 from braing3n.preflight.charts import cohort_charts
 from braing3n.preflight.output import next_steps, verdict
 from braing3n.preflight.telling import Teller
@@ -96,7 +95,7 @@ def write_page(preflight: "Preflight", path: Path) -> None:
     numbers = {volume.entry.path: number for number, volume in enumerate(preflight.volumes, 1)}
     charts, same = cohort_charts(preflight.volumes)
     html = _template().render(
-        folder=redact(str(preflight.folder)),
+        folder=teller.title(),
         sentences=(*preflight.known, *next_steps(preflight)),
         verdict=verdict(preflight),
         holds=preflight.holds,
