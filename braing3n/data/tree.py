@@ -22,7 +22,7 @@ class Kind(Enum):
     PARTIAL = auto()   # a download or copy that was not finished, or a name that hides the format
     LITTER = auto()    # left behind by a system
     HIDDEN = auto()    # a hidden folder, which is not entered
-    CLOSED = auto()    # a folder that cannot be listed
+    CLOSED = auto()    # what cannot be listed or reached
     AGAIN = auto()     # a link to a folder that is entered by another way
     LOST = auto()      # a link to nowhere, whose name says nothing of what should be there
     SPECIAL = auto()   # a pipe, a socket or a device, also behind a link: never opened

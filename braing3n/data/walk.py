@@ -1,5 +1,6 @@
 """Every file of a folder: links are followed, what is hidden or no file is told and left alone."""
 
+import errno
 import os
 import re
 import stat
@@ -11,6 +12,8 @@ from pathlib import Path
 from braing3n.data.tree import Entry, Kind, describe
 
 _LITTER = re.compile(r"\..*|~.*|.*~|thumbs\.db|desktop\.ini|__macosx|icon\r", re.IGNORECASE)
+# What the system says of a link that leads nowhere, or back to itself.
+_NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _KEPT_HIDDEN = {".bidsignore"}
 # What systems and version control keep for themselves.
 _SYSTEM_FOLDERS = {".git", ".github", ".datalad", ".svn", ".hg", ".appledouble", ".trashes",
@@ -82,16 +85,19 @@ class _Walk:
 
     def _take(self, folder: _Folder, entry: os.DirEntry[str]) -> Iterator[Entry]:
         """Yield what is to be said of one thing in a folder, or note it down, if it is a folder."""
-        path, status = folder.path / entry.name, _status(entry)
+        path, status = folder.path / entry.name, None
+        try:
+            status = entry.stat()
+        except OSError as error:
+            if error.errno not in _NOWHERE:
+                yield _nameless(path, Kind.CLOSED)
+                return
         if status is not None and _identity(status) in self._aside:
             return
-        is_folder = (entry.is_dir(follow_symlinks=False) if status is None
-                     else stat.S_ISDIR(status.st_mode))
+        is_folder = status is not None and stat.S_ISDIR(status.st_mode)
         if _LITTER.fullmatch(entry.name) and entry.name not in _KEPT_HIDDEN:
             is_hidden = is_folder and entry.name.lower() not in _SYSTEM_FOLDERS
             yield _nameless(path, Kind.HIDDEN if is_hidden else Kind.LITTER)
-        elif is_folder and status is None:  # in a folder whose names alone may be read
-            yield _nameless(path, Kind.CLOSED)
         elif is_folder and status is not None:
             is_linked = folder.is_linked or entry.is_symlink()
             (self._linked if is_linked else self._inner).append(
@@ -107,14 +113,6 @@ class _Walk:
 def _nameless(path: Path, kind: Kind) -> Entry:
     """Return an entry of what no name tells anything about."""
     return Entry(path, kind, None, None, None)
-
-
-def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return what the system knows of a file or of what a link leads to; None for nothing."""
-    try:
-        return entry.stat()
-    except OSError:
-        return None
 
 
 def _identity(status: os.stat_result) -> _Identity:

@@ -25,7 +25,7 @@ _ONCE_A_FOLDER = {Kind.LITTER: "file-litter", Kind.LOST: "link-lost", Kind.AGAIN
 _SINGLE = {
     Kind.HIDDEN: ("folder-hidden", "a hidden folder"),
     Kind.SPECIAL: ("file-special", "neither a file nor a folder"),
-    Kind.CLOSED: ("file-unreadable", "a folder that cannot be listed"),
+    Kind.CLOSED: ("file-unreadable", "what cannot be listed or reached"),
     Kind.FOREIGN: ("format-foreign", ""),
     Kind.FOREIGN_TABLE: ("table-foreign", ""),
 }
