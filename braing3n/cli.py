@@ -46,7 +46,8 @@ def check(
     Exit codes: 0 clean or warnings only, 1 errors or privacy findings, 2 misuse.
     """
     from braing3n.preflight.command import run_check  # noqa: PLC0415  # keeps --help fast
-    from braing3n.preflight.folder import Wishes, check_folder  # noqa: PLC0415
+    from braing3n.preflight.folder import check_folder  # noqa: PLC0415
+    from braing3n.preflight.outcome import Wishes  # noqa: PLC0415
     from braing3n.preflight.output import rules_table  # noqa: PLC0415
 
     if rules:

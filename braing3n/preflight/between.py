@@ -9,7 +9,7 @@ from pathlib import Path
 from braing3n.data.findings import Finding, finding
 from braing3n.data.tree import Entry, Kind, stem_of
 from braing3n.identity.findings import name_identity
-from braing3n.preflight.volume import VolumeReport
+from braing3n.preflight.outcome import VolumeReport
 
 _SHOWN = 5
 # Names that every program and every system can carry.

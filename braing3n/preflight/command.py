@@ -11,7 +11,7 @@ from rich.console import Console
 
 from braing3n.counting import counting
 from braing3n.errors import OutputError
-from braing3n.preflight.folder import Preflight, Wishes
+from braing3n.preflight.outcome import Preflight, Wishes
 from braing3n.preflight.output import as_json, print_outcome
 
 # What a check looks at, before it is known how its progress is shown.

@@ -1,15 +1,15 @@
 """A whole folder, or all that a table lists: every file's findings, and those between files."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from braing3n.config import DataConfig
 from braing3n.data.bids import find_scans
 from braing3n.data.findings import Finding, Severity, finding
-from braing3n.data.people.mapping import ColumnMapping, load_mapping
+from braing3n.data.people.mapping import ColumnMapping
 from braing3n.data.tree import Entry, Kind, describe, stem_of
 from braing3n.data.walk import walk
 from braing3n.errors import CohortError
@@ -17,74 +17,20 @@ from braing3n.identity.findings import is_dicom, sidecar_identity, table_identit
 from braing3n.preflight.between import between_files, between_scans
 from braing3n.preflight.known import what_is_known
 from braing3n.preflight.labels import LabelReport, check_labels, grid_findings
+from braing3n.preflight.outcome import Preflight, VolumeReport, Wishes
 from braing3n.preflight.sidecars import sidecar_findings
 from braing3n.preflight.tables import cohort_findings, listing_findings, table_findings
-from braing3n.preflight.volume import VolumeReport, check_other_image, check_scan
+from braing3n.preflight.volume import check_other_image, check_scan
 
 _ORDER = list(Severity)
+_PLAIN = Wishes()
 # What is found of a file whose name says NIfTI, and whose content is of another format.
 _OTHER_FORMATS = {"nifti-header", "half-missing", "gzip-missing", "format-analyze"}
 
-Progress = Callable[[int, int], None]
 Report = VolumeReport | LabelReport | tuple[Finding, ...]
 
 
-@dataclass(frozen=True)
-class Preflight:
-    """What a check came to.
-
-    Attributes:
-        folder: What was looked at.
-        num_files: Files that were looked at.
-        findings: The worst first, then by rule and path.
-        volumes: One a scan, in order of their paths.
-        known: What is known of the subjects by the tables, in words; nothing where no cohort can
-            be made of the folder.
-    """
-
-    folder: Path
-    num_files: int
-    findings: tuple[Finding, ...]
-    volumes: tuple[VolumeReport, ...]
-    known: tuple[str, ...] = ()
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing of severity ERROR or PRIVACY was found."""
-        return not any(found.rule.severity in (Severity.ERROR, Severity.PRIVACY)
-                       for found in self.findings)
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """How a check is to look.
-
-    Attributes:
-        mapping_file: How the columns of the table of people or scans are named.
-        aside: Folders that are left out, such as a site's own cache.
-        refuses_skulls: Whether training at this site refuses scans that are not skull-stripped.
-        with_pictures: Whether to keep three planes of every scan.
-        progress: Called with (done, all) after each file.
-    """
-
-    mapping_file: Path | None = None
-    aside: frozenset[Path] = frozenset()
-    refuses_skulls: bool = False
-    with_pictures: bool = False
-    progress: Progress | None = None
-
-
-    @property
-    def mapping(self) -> ColumnMapping | None:
-        """What the mapping file says.
-
-        Raises:
-            ConfigError: It is wrong.
-        """
-        return None if self.mapping_file is None else load_mapping(self.mapping_file)
-
-
-def check_folder(root: Path, wishes: Wishes = Wishes()) -> Preflight:
+def check_folder(root: Path, wishes: Wishes = _PLAIN) -> Preflight:
     """Look at every file of a folder: a BIDS dataset, or any folder with NIfTI files.
 
     Raises:
@@ -102,7 +48,7 @@ def check_folder(root: Path, wishes: Wishes = Wishes()) -> Preflight:
                    known=what_is_known(DataConfig(folder=root, mapping=wishes.mapping_file)))
 
 
-def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = Wishes()) -> Preflight:
+def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = _PLAIN) -> Preflight:
     """Look at a table, the scans that it lists, and their sidecars.
 
     Args:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from braing3n.data.findings import RULES, Finding, Severity
-from braing3n.preflight.folder import Preflight
+from braing3n.preflight.outcome import Preflight
 from braing3n.preflight.telling import Teller
 
 SCHEMA = 1

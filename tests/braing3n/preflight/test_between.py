@@ -5,7 +5,7 @@ import pytest
 
 from braing3n.data.tree import Entry, Kind, describe
 from braing3n.preflight.between import between_files, between_scans
-from braing3n.preflight.volume import Facts, VolumeReport
+from braing3n.preflight.outcome import Facts, VolumeReport
 
 ROOT = Path("/data")
 

@@ -11,7 +11,8 @@ import pytest
 
 from braing3n.data.findings import Severity
 from braing3n.errors import CohortError
-from braing3n.preflight.folder import Wishes, check_folder, check_listed
+from braing3n.preflight.folder import check_folder, check_listed
+from braing3n.preflight.outcome import Wishes
 from braing3n.preflight.output import as_json
 
 # The code that each defect of the shared list must be found by. Its severity is in the list.
