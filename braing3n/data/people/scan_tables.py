@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from braing3n.data.bids import BidsScan
-from braing3n.data.people.codebook import Codebook, open_codebook
+from braing3n.data.people.codebook import Codebook, notes_of, open_codebook
 from braing3n.data.people.covariates import modality_of
 from braing3n.data.people.mapping import ColumnMapping
-from braing3n.data.people.participants import listed, notes_of
+from braing3n.data.people.notes import listed
 from braing3n.data.people.rows import Cells, Person, join
 from braing3n.data.people.tables import Table, read_table
 from braing3n.errors import CohortError
