@@ -21,7 +21,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from braing3n.preflight.folder import Wishes, check_folder
+from braing3n.preflight.folder import check_folder
+from braing3n.preflight.outcome import Wishes
 
 NATIVE = ("real/ds002748_sub-52_T1w_native.nii.gz", "formats/nilearn_mni152_t1_1mm_uint8.nii.gz")
 COPIES = 4

@@ -1,5 +1,6 @@
 """The one program, `braing3n`. Groups of other packages join by entry point."""
 
+import io
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from braing3n.errors import BrainG3NError, ConfigError
+from braing3n.printable import printable
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_show_locals=False, add_completion=False,
@@ -44,7 +46,8 @@ def check(
     Exit codes: 0 clean or warnings only, 1 errors or privacy findings, 2 misuse.
     """
     from braing3n.preflight.command import run_check  # noqa: PLC0415  # keeps --help fast
-    from braing3n.preflight.folder import Wishes, check_folder  # noqa: PLC0415
+    from braing3n.preflight.folder import check_folder  # noqa: PLC0415
+    from braing3n.preflight.outcome import Wishes  # noqa: PLC0415
     from braing3n.preflight.output import rules_table  # noqa: PLC0415
 
     if rules:
@@ -63,10 +66,14 @@ def check(
 
 def main() -> None:
     """Run the program; every error that we know of ends in a message and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale may know fewer letters than names have
+            stream.reconfigure(errors="backslashreplace")
     for group in entry_points(group="braing3n.commands"):
         app.add_typer(group.load(), name=group.name)
     try:
         app()
     except BrainG3NError as error:
-        sys.stderr.write(f"error: {error}\n")
+        lines = [printable(line) for line in str(error).splitlines()]
+        sys.stderr.write("\n".join(["error: " + lines[0], *lines[1:]]) + "\n")
         sys.exit(error.exit_code)

@@ -9,7 +9,8 @@ from braing3n.data.tools.toolbox import open_chain
 from braing3n.data.visits import choose
 from braing3n.errors import ConfigError
 from braing3n.preflight.command import Look
-from braing3n.preflight.folder import Wishes, check_folder, check_listed
+from braing3n.preflight.folder import check_folder, check_listed
+from braing3n.preflight.outcome import Wishes
 from client.site import Site
 
 

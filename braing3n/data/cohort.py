@@ -7,40 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from braing3n.conditions import Conditions
 from braing3n.config import DataConfig
 from braing3n.data.bids import BidsScan, find_scans
 from braing3n.data.people.covariates import Cell, is_missing, is_over_89, understand
 from braing3n.data.people.mapping import ColumnMapping, load_mapping
-from braing3n.data.people.participants import listed, read_participants, read_sessions
+from braing3n.data.people.notes import listed
+from braing3n.data.people.participants import read_participants, read_sessions
 from braing3n.data.people.scan_tables import read_scan_table
 from braing3n.data.sidecar import Sidecars
+from braing3n.data.volumes import Volume
 from braing3n.errors import CohortError
 
 _MAGNET = "MagneticFieldStrength"
 _MAX_SHOWN = 40
-
-
-@dataclass(frozen=True)
-class Volume:
-    """One scan of one subject, not yet read.
-
-    Attributes:
-        subject: The subject's pseudonym: the unit of the held-out split.
-        session: The visit, or None where there is one only.
-        modality: `T1w`, `T2w`, `FLAIR`, `T1c` or `unknown`.
-        path: The file.
-        conditions: What is known of it.
-        site: Where it was taken, as written or as the mapping names it; None where nothing says so.
-            Two spellings are two sites.
-    """
-
-    subject: str
-    session: str | None
-    modality: str
-    path: Path
-    conditions: Conditions
-    site: str | None = None
 
 
 @dataclass(frozen=True)

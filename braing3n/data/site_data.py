@@ -12,13 +12,14 @@ from torch import Tensor
 from braing3n.conditions import VARIABLES
 from braing3n.config import SiteConfig
 from braing3n.data.cache import ArrayCache, entry_key
-from braing3n.data.cohort import Volume, open_cohort
+from braing3n.data.cohort import open_cohort
 from braing3n.data.envelope import open_envelope
 from braing3n.data.examples import Example, chunks
 from braing3n.data.shelf import Shelf
 from braing3n.data.splits import FILE_NAME, SIDES, begin_split, describe, open_split, strata_of
 from braing3n.data.tools.toolbox import open_chain
 from braing3n.data.visits import choose
+from braing3n.data.volumes import Volume
 from braing3n.errors import CohortError, ScanError
 from braing3n.presets import Preset
 

@@ -1,8 +1,6 @@
-"""Every file of a folder, and what its name and place say that it is."""
+"""What a file's name and place say that it is."""
 
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -19,9 +17,15 @@ class Kind(Enum):
     TABLE = auto()
     SIDECAR = auto()   # JSON
     FOREIGN = auto()   # an image in a format that is not read
+    FOREIGN_TABLE = auto()  # the same of a table
+    ARCHIVE = auto()   # several files in one, or compressed: not looked into
     PARTIAL = auto()   # a download or copy that was not finished, or a name that hides the format
-    LITTER = auto()    # left behind by a system; hidden folders
-    CLOSED = auto()    # a folder that cannot be listed
+    LITTER = auto()    # left behind by a system
+    HIDDEN = auto()    # a hidden folder, which is not entered
+    CLOSED = auto()    # what cannot be listed or reached
+    AGAIN = auto()     # a link to a folder that is entered by another way
+    LOST = auto()      # a link to nowhere, whose name says nothing of what should be there
+    SPECIAL = auto()   # a pipe, a socket or a device, also behind a link: never opened
     OTHER = auto()     # anything else
 
 
@@ -45,11 +49,18 @@ class Entry:
 
 
 _IMAGE_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
-_FOREIGN_ENDINGS = (".mgz", ".mgh", ".mnc", ".nrrd", ".nhdr", ".mha", ".mhd", ".par", ".rec", ".xls",
-                    ".nii.bz2", ".nii.zip", ".nii.xz", ".nii.zst")
-_TABLE_ENDINGS = (".tsv", ".csv", ".xlsx")
-_LITTER = re.compile(r"\..*|~.*|.*~|thumbs\.db|desktop\.ini|__macosx|icon\r", re.IGNORECASE)
-_KEPT_HIDDEN = {".bidsignore"}
+# What is no image, by its name in lower case; the first that fits.
+_NAMED = tuple((re.compile(name, re.DOTALL), kind) for name, kind in (
+    (r".*\.(tsv|csv|xlsx)", Kind.TABLE),
+    (r".*\.json", Kind.SIDECAR),
+    (r".*\.(mgz|mgh|mnc|nrrd|nhdr|mha|mhd|par|rec|nii\.(bz2|zip|xz|zst))", Kind.FOREIGN),
+    (r".*\.(xls|xlsm|xlsb|ods|numbers|z?sav|por|dta|sas7bdat|xpt|rds|rda|rdata|parquet|feather"
+     r"|mdb|accdb|sqlite)", Kind.FOREIGN_TABLE),
+    (r".*\.(nii|hdr|img)\b.*", Kind.PARTIAL),  # `.nii.gz.part`, `T1w.nii (1).gz`, `T1w.nii.gz.1`
+    # In BIDS, a compressed table of a recording is of no people.
+    (r".*_(physio|physioevents|stim|eyetrack)\.tsv\.gz", Kind.OTHER),
+    (r".*\.(zip|tar|7z|rar|t[gbxz]z|tbz2|tzst|gz|bz2|xz|zst|lz4|lzma|z|iso|dmg|cab)", Kind.ARCHIVE),
+))
 _LABEL_SUFFIXES = {"dseg", "mask", "seg", "segmentation", "label", "labels", "aseg", "aparc+aseg",
                    "roi", "lesion", "lesions"}
 # Suffixes of BIDS that are neither a scan to train on nor labels.
@@ -63,55 +74,6 @@ _IMAGE_SUFFIXES = {"bold", "sbref", "cbv", "phase", "dwi", "epi", "fieldmap", "p
 _ASIDE = {"derivatives", "sourcedata", "code", "func", "dwi", "fmap", "perf", "pet", "meg", "eeg",
           "ieeg", "mrs", "stimuli", "phenotype"}
 _LABEL = re.compile(r"(?:^|[_/.\s])(?P<key>sub|ses)-(?P<label>[A-Za-z0-9+]+)")
-
-
-def walk(root: Path, aside: frozenset[Path] = frozenset()) -> Iterator[Entry]:
-    """Give every file below `root`, in order; links to folders are followed, but not in circles.
-
-    Args:
-        root: A folder.
-        aside: Folders that are left out, such as a site's own cache.
-
-    Raises:
-        OSError: The root itself cannot be listed.
-    """
-    with os.scandir(root):
-        pass
-    yield from _walk(root, root, aside, frozenset())
-
-
-def _walk(root: Path, folder: Path, aside: frozenset[Path],
-          above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
-    stat = folder.stat()
-    here = (stat.st_dev, stat.st_ino)
-    if here in above or folder in aside:
-        return
-    try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError:
-        yield Entry(folder, Kind.CLOSED, None, None, None)
-        return
-    for entry in entries:
-        path = folder / entry.name
-        if _LITTER.fullmatch(entry.name) and entry.name not in _KEPT_HIDDEN:
-            yield Entry(path, Kind.LITTER, None, None, None)
-        elif path.is_dir():
-            yield from _walk(root, path, aside, above | {here})
-        elif path.exists() and not path.is_file():
-            # A pipe, a socket or a device, also behind a link: opening one may wait for ever.
-            yield Entry(path, Kind.LITTER, None, None, None)
-        elif not _is_second_half(path):
-            yield describe(path, root)
-
-
-def _is_second_half(path: Path) -> bool:
-    """Tell whether a file is the .img of a pair, which its .hdr stands for."""
-    name = path.name
-    for image, header in ((".img", ".hdr"), (".img.gz", ".hdr.gz")):
-        if name.lower().endswith(image):
-            return path.with_name(name[: -len(image)] + header).exists()
-    return False
 
 
 def describe(path: Path, root: Path) -> Entry:
@@ -133,8 +95,6 @@ def stem_of(name: str) -> str:
 
 def _kind(relative: Path, suffix: str) -> Kind:
     name = relative.name.lower()
-    if name.endswith(_FOREIGN_ENDINGS):
-        return Kind.FOREIGN
     if name.endswith(_IMAGE_ENDINGS):
         if suffix.lower() in _LABEL_SUFFIXES:
             return Kind.LABELS
@@ -142,9 +102,4 @@ def _kind(relative: Path, suffix: str) -> Kind:
         is_of_kind = "_" in name and suffix.lower() in _IMAGE_SUFFIXES
         is_aside = is_of_kind or _ASIDE & set(relative.parts[:-1])
         return Kind.IMAGE if is_aside else Kind.SCAN
-    if name.endswith(_TABLE_ENDINGS):
-        return Kind.TABLE
-    if name.endswith(".json"):
-        return Kind.SIDECAR
-    # `.nii.gz.part`, `T1w.nii (1).gz`, `T1w.nii.gz.1`
-    return Kind.PARTIAL if re.search(r"\.(nii|hdr|img)\b", name) else Kind.OTHER
+    return next((kind for named, kind in _NAMED if named.fullmatch(name)), Kind.OTHER)

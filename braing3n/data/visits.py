@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from braing3n.config import DataConfig
-from braing3n.data.cohort import Volume
-from braing3n.data.people.participants import listed
+from braing3n.data.people.notes import listed
+from braing3n.data.volumes import Volume
 from braing3n.errors import CohortError
 
 _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)")

@@ -30,7 +30,10 @@ class Reason(StrEnum):
     """Why a file is not in the copy."""
 
     DICOM = "DICOM, which names the patient"
-    LITTER = "left behind by a system"
+    LITTER = "left behind by a system, or a hidden folder"
+    AGAIN = "a link to a folder that is copied from another place"
+    LOST = "a link that leads nowhere"
+    SPECIAL = "a pipe, a socket or a device, which is never opened"
     DOCUMENT = "a text about the data set, which nothing here reads"
     NAME = "its name, or a folder's, may name a person"
     DAMAGED = "damaged, or cannot be read"
@@ -47,6 +50,8 @@ class Reason(StrEnum):
 
 _ADVICE = {
     Reason.NAME: "rename it with a pseudonym, and keep the list of pseudonyms apart",
+    Reason.LOST: "fetch what it points to, or remove it",
+    Reason.SPECIAL: "put the file itself in its place, or remove it",
     Reason.DAMAGED: "run `braing3n check`, and copy or convert it again",
     Reason.KEY: "write pseudonyms into that column, the same as in the names of files",
     Reason.WORKBOOK: "save it as TSV or CSV in UTF-8",
@@ -66,6 +71,11 @@ class Stays:
 
     reason: Reason
     detail: str = ""
+
+
+# What stays behind whatever it holds.
+_LEFT = {Kind.LITTER: Reason.LITTER, Kind.HIDDEN: Reason.LITTER, Kind.AGAIN: Reason.AGAIN,
+         Kind.LOST: Reason.LOST, Kind.SPECIAL: Reason.SPECIAL}
 
 
 def clean_file(source: Path, target: Path, kind: Kind) -> list[str] | Stays:
@@ -101,8 +111,8 @@ def clean_file(source: Path, target: Path, kind: Kind) -> list[str] | Stays:
 
 def _why_not(source: Path, kind: Kind) -> Stays | None:
     """Return why a file is of no kind that can be cleaned, or None where it is of one."""
-    if kind is Kind.LITTER:
-        return Stays(Reason.LITTER)
+    if kind in _LEFT:
+        return Stays(_LEFT[kind])
     # A pipe behind a link would be waited for.
     if not all(file.is_file() for file in scan_files(source)):
         return Stays(Reason.DAMAGED, "a link to nowhere, or half of a .hdr/.img pair")

@@ -2,15 +2,18 @@
 
 import logging
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, config, dcmread
+from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from braing3n.identity.content import Hit, Kind, in_order
 from braing3n.identity.fields import is_of_hospital
@@ -25,22 +28,43 @@ config.settings.reading_validation_mode = config.IGNORE
 
 _NAME = re.compile(r"(dicomdir|.*\.(dcm|dicom|ima)(\.(gz|bz2|xz|zip))?)$", re.IGNORECASE)
 # What pydicom raises for damaged and for foreign bytes.
-_DAMAGE = (ArithmeticError, AttributeError, EOFError, InvalidDicomError, LookupError, OSError,
-           RuntimeError, TypeError, ValueError)
+_DAMAGE = (ArithmeticError, AttributeError, BytesLengthException, EOFError, InvalidDicomError,
+           LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error)
+# What is read of a file to tell what it is; and how many elements it takes to tell a data set.
+_HEAD_BYTES, _NUM_ELEMENTS = 4096, 3
+_GZIP = b"\x1f\x8b"
+# The group of the first element of a file without preamble, little or big endian.
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 _PIXELS = 0x7FE0
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell a DICOM file by its name, or by its mark under whatever name it has."""
+    """Tell a DICOM file by its name, or by its content under whatever name, also within gzip."""
     if _NAME.fullmatch(path.name):
         return True
     try:
         if not path.is_file():
             return False
         with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
+            head = stream.read(_HEAD_BYTES)
+        if head.startswith(_GZIP):
+            head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
+    except (OSError, zlib.error):
         return False
+    return head[128:132] == b"DICM" or _is_bare(head)
+
+
+def _is_bare(head: bytes) -> bool:
+    """Tell a data set without preamble: it begins with several attributes that DICOM knows."""
+    if not head.startswith(_FIRST_GROUPS):
+        return False
+    try:
+        dataset = dcmread(BytesIO(head), force=True, stop_before_pixels=True)
+    except _DAMAGE:
+        return False
+    tags = [tag for tag in (*dataset.file_meta.keys(), *dataset.keys())
+            if not tag.is_private and tag.element]
+    return len(tags) >= _NUM_ELEMENTS and all(map(dictionary_has_tag, tags))
 
 
 def dicom_hits(content: bytes) -> list[Hit]:

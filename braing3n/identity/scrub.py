@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from braing3n.data.tree import Entry, walk
+from braing3n.data.tree import Entry
+from braing3n.data.walk import walk
 from braing3n.errors import CohortError, OutputError
 from braing3n.files import write_text
 from braing3n.identity.clean_file import Reason, Stays, clean_file
 from braing3n.identity.findings import name_identity
 from braing3n.identity.texts import redact
+from braing3n.printable import printable
 
 SCHEMA = 1
 _MARGIN = 1.1  # a copy is about as large as what it is of
@@ -96,7 +98,7 @@ def scrub(root: Path, out: Path, *, aside: frozenset[Path] = frozenset(), listed
                 progress(number, len(entries))
         done.look_outside(listed)
         scrubbed = done.outcome(out)
-        write_text(scrubbed.log, json.dumps(scrubbed.as_dict(), indent=1, ensure_ascii=False) + "\n")
+        write_text(scrubbed.log, json.dumps(scrubbed.as_dict(), indent=1) + "\n")
         scrubbed.log.chmod(0o600)
         part.replace(out)
     except OSError as error:
@@ -110,7 +112,7 @@ def scrub(root: Path, out: Path, *, aside: frozenset[Path] = frozenset(), listed
 
 def _list(root: Path, aside: frozenset[Path]) -> list[Entry]:
     try:
-        return [entry for entry in walk(root, aside) if entry.path not in aside]
+        return list(walk(root, aside))
     except OSError as error:
         raise CohortError(f"{error.filename} cannot be listed", expected="a readable folder",
                           found=error.strerror or "an error", fix="check its permissions") from error
@@ -165,7 +167,8 @@ class _Copying:
 
     def _shown(self, path: Path) -> str:
         inside = path.is_relative_to(self._root)
-        return redact(path.relative_to(self._root).as_posix() if inside else str(path), is_label=True)
+        return printable(redact(path.relative_to(self._root).as_posix() if inside else str(path),
+                                is_label=True))
 
 
 def _check_place(root: Path, out: Path) -> None:

@@ -1,5 +1,6 @@
 """What only shows between files: names, leftovers, one scan twice, two kinds of scans."""
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from braing3n.data.findings import Finding, finding
 from braing3n.data.tree import Entry, Kind, stem_of
 from braing3n.identity.findings import name_identity
-from braing3n.preflight.volume import VolumeReport
+from braing3n.preflight.outcome import VolumeReport
 
 _SHOWN = 5
 # Names that every program and every system can carry.
@@ -18,30 +19,41 @@ _LOWER_ENDINGS = re.compile(r".*\.(nii|nii\.gz|hdr|img|hdr\.gz|img\.gz)")
 _ABOUT = re.compile(r"(readme|changes|license|citation).*|\.bidsignore|.*\.(bval|bvec)|.*\.tsv\.gz",
                     re.IGNORECASE)
 _COPY = re.compile(r"(copy|kopie|copie|copia)\b|\(\d+\)", re.IGNORECASE)
+# What is told once for a folder, with the names.
+_ONCE_A_FOLDER = {Kind.LITTER: "file-litter", Kind.LOST: "link-lost", Kind.AGAIN: "link-again"}
+# What is told of each by its kind alone; by its ending, where there are no words for it.
+_SINGLE = {
+    Kind.HIDDEN: ("folder-hidden", "a hidden folder"),
+    Kind.SPECIAL: ("file-special", "neither a file nor a folder"),
+    Kind.CLOSED: ("file-unreadable", "what cannot be listed or reached"),
+    Kind.FOREIGN: ("format-foreign", ""),
+    Kind.FOREIGN_TABLE: ("table-foreign", ""),
+}
 
 
 def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
     """Return findings about names and kinds of files."""
     found = list[Finding]()
-    litter, unused = defaultdict[Path, list[str]](list), Counter[str]()
-    unread = Counter[str]()
+    grouped = {kind: defaultdict[Path, list[str]](list) for kind in _ONCE_A_FOLDER}
+    unread, unused = Counter[str](), Counter[str]()
     for entry in entries:
         match entry.kind:
-            case Kind.LITTER:
-                litter[entry.path.parent].append(entry.path.name)
-                continue
-            case Kind.CLOSED:
-                found.append(finding("file-unreadable", entry.path, "a folder that cannot be listed"))
+            case Kind.LITTER | Kind.LOST | Kind.AGAIN as kind:
+                grouped[kind][entry.path.parent].append(entry.path.name)
+                if kind is Kind.LITTER:
+                    continue  # a system's name for it, or one of a file that is here
             case Kind.IMAGE:
                 unused[stem_of(entry.path.name).rpartition("_")[2]] += 1
             case Kind.OTHER if not _ABOUT.fullmatch(entry.path.name):
                 unread[entry.path.suffix.lower() or "without an ending"] += 1
-            case Kind.FOREIGN:
-                found.append(finding("format-foreign", entry.path, f"a file ending in "
-                                     f"{''.join(entry.path.suffixes[-2:])}"))
+            case kind if kind in _SINGLE:
+                code, what = _SINGLE[kind]
+                found.append(finding(code, entry.path, what or "a file ending in "
+                                     + "".join(entry.path.suffixes[-2:])))
         found += _of_name(entry)
-        found += name_identity(entry.path, root)
-    found += [finding("file-litter", folder, _listed(names)) for folder, names in litter.items()]
+        found += name_identity(entry.path, _shared(entry.path, root))
+    found += [finding(_ONCE_A_FOLDER[kind], folder, _listed(names))
+              for kind, folders in grouped.items() for folder, names in folders.items()]
     if unread:
         found.append(finding("file-not-read", root, _listed(
             f"{count} {ending}" for ending, count in sorted(unread.items()))))
@@ -89,6 +101,14 @@ def _of_name(entry: Entry) -> list[Finding]:
     if not _LOWER_ENDINGS.fullmatch(name):
         return [finding("file-name", entry.path, "an ending in capitals")]
     return []
+
+
+def _shared(path: Path, root: Path) -> Path:
+    """Return the folder below which a file's names are judged: the root, if it lies in it.
+
+    A table may list scans elsewhere; where its folder lies besides says nothing of them.
+    """
+    return root if path.is_relative_to(root) else Path(os.path.commonpath((path, root.absolute())))
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from braing3n.preflight.volume import Facts, VolumeReport
+from braing3n.preflight.outcome import Facts, VolumeReport
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart by all eyes.
 _BLUE, _ORANGE = "#0072B2", "#E69F00"

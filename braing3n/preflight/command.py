@@ -1,5 +1,6 @@
 """What `braing3n check` and `braing3n site check` share: look, write, print, and the exit code."""
 
+import codecs
 import os
 import sys
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from rich.console import Console
 
 from braing3n.counting import counting
 from braing3n.errors import OutputError
-from braing3n.preflight.folder import Preflight, Wishes
+from braing3n.preflight.outcome import Preflight, Wishes
 from braing3n.preflight.output import as_json, print_outcome
 
 # What a check looks at, before it is known how its progress is shown.
 Look = Callable[[Callable[[Wishes], Wishes]], Preflight]
+
+_START_BYTES = 256
 
 
 def run_check(look: Look, *, prints_json: bool, html: Path | None) -> int:
@@ -45,19 +48,38 @@ def _check_place(html: Path) -> None:
     """Refuse a place for the page before everything is read for it.
 
     Raises:
-        OutputError: Something other than a file is there, or the folder cannot be written to.
+        OutputError: Something other than a page is there, or the folder cannot be written to.
     """
     above = next(folder for folder in html.absolute().parents if folder.exists())
     if html.exists() and not html.is_file():
         found = "a folder" if html.is_dir() else "something other than a file"
+    elif html.exists() and not _may_be_replaced(html):
+        found = "a file that is no page"
     elif not above.is_dir():
         found = f"{above}, which is no folder"
     elif not os.access(above, os.W_OK | os.X_OK):
         found = f"{above}, which may not be written to"
     else:
         return
-    raise OutputError(f"{html} is no place for a page", expected="a file in a folder to write to",
+    raise OutputError(f"{html} is no place for a page",
+                      expected="a new file or an HTML page, in a folder to write to",
                       found=found, fix="choose another place for --html")
+
+
+def _may_be_replaced(file: Path) -> bool:
+    """Tell an earlier page, or a file without content, from a scan or a table.
+
+    Raises:
+        OutputError: It cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(_START_BYTES).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    except OSError as error:
+        raise OutputError(f"{file} cannot be read", expected="a new file or an HTML page",
+                          found=error.strerror or "an error",
+                          fix="choose another place for --html") from error
+    return start.startswith((b"<!doctype html", b"<html")) or file.stat().st_size == 0
 
 
 def _write_page(preflight: Preflight, html: Path) -> None:

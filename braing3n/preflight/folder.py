@@ -1,87 +1,36 @@
 """A whole folder, or all that a table lists: every file's findings, and those between files."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from braing3n.config import DataConfig
 from braing3n.data.bids import find_scans
 from braing3n.data.findings import Finding, Severity, finding
-from braing3n.data.people.mapping import ColumnMapping, load_mapping
-from braing3n.data.tree import Entry, Kind, describe, stem_of, walk
+from braing3n.data.people.mapping import ColumnMapping
+from braing3n.data.tree import Entry, Kind, describe, stem_of
+from braing3n.data.walk import walk
 from braing3n.errors import CohortError
 from braing3n.identity.findings import is_dicom, sidecar_identity, table_identity
 from braing3n.preflight.between import between_files, between_scans
 from braing3n.preflight.known import what_is_known
 from braing3n.preflight.labels import LabelReport, check_labels, grid_findings
+from braing3n.preflight.outcome import Preflight, VolumeReport, Wishes
 from braing3n.preflight.sidecars import sidecar_findings
-from braing3n.preflight.tables import cohort_findings, table_findings
-from braing3n.preflight.volume import VolumeReport, check_other_image, check_scan
+from braing3n.preflight.tables import cohort_findings, listing_findings, table_findings
+from braing3n.preflight.volume import check_other_image, check_scan
 
 _ORDER = list(Severity)
+_PLAIN = Wishes()
+# What is found of a file whose name says NIfTI, and whose content is of another format.
+_OTHER_FORMATS = {"nifti-header", "half-missing", "gzip-missing", "format-analyze"}
 
-Progress = Callable[[int, int], None]
 Report = VolumeReport | LabelReport | tuple[Finding, ...]
 
 
-@dataclass(frozen=True)
-class Preflight:
-    """What a check came to.
-
-    Attributes:
-        folder: What was looked at.
-        num_files: Files that were looked at.
-        findings: The worst first, then by rule and path.
-        volumes: One a scan, in order of their paths.
-        known: What is known of the subjects by the tables, in words; nothing where no cohort can
-            be made of the folder.
-    """
-
-    folder: Path
-    num_files: int
-    findings: tuple[Finding, ...]
-    volumes: tuple[VolumeReport, ...]
-    known: tuple[str, ...] = ()
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing of severity ERROR or PRIVACY was found."""
-        return not any(found.rule.severity in (Severity.ERROR, Severity.PRIVACY)
-                       for found in self.findings)
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """How a check is to look.
-
-    Attributes:
-        mapping_file: How the columns of the table of people or scans are named.
-        aside: Folders that are left out, such as a site's own cache.
-        refuses_skulls: Whether training at this site refuses scans that are not skull-stripped.
-        with_pictures: Whether to keep three planes of every scan.
-        progress: Called with (done, all) after each file.
-    """
-
-    mapping_file: Path | None = None
-    aside: frozenset[Path] = frozenset()
-    refuses_skulls: bool = False
-    with_pictures: bool = False
-    progress: Progress | None = None
-
-
-    @property
-    def mapping(self) -> ColumnMapping | None:
-        """What the mapping file says.
-
-        Raises:
-            ConfigError: It is wrong.
-        """
-        return None if self.mapping_file is None else load_mapping(self.mapping_file)
-
-
-def check_folder(root: Path, wishes: Wishes = Wishes()) -> Preflight:
+def check_folder(root: Path, wishes: Wishes = _PLAIN) -> Preflight:
     """Look at every file of a folder: a BIDS dataset, or any folder with NIfTI files.
 
     Raises:
@@ -94,12 +43,12 @@ def check_folder(root: Path, wishes: Wishes = Wishes()) -> Preflight:
                           found=error.strerror or "an error", fix="check its permissions") from error
     scanned = {entry.subject for entry in entries
                if entry.subject is not None and entry.kind is Kind.SCAN}
-    found = list(cohort_findings(root, scanned, wishes.mapping)) if scanned else []
+    found = cohort_findings(root, scanned, wishes.mapping, _imaged(root, entries)) if scanned else []
     return replace(_check(root, entries, found, root / "participants.tsv", wishes),
                    known=what_is_known(DataConfig(folder=root, mapping=wishes.mapping_file)))
 
 
-def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = Wishes()) -> Preflight:
+def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = _PLAIN) -> Preflight:
     """Look at a table, the scans that it lists, and their sidecars.
 
     Args:
@@ -114,7 +63,8 @@ def check_listed(table: Path, scans: Iterable[Path], wishes: Wishes = Wishes()) 
                for path in (table, *files, *sorted(path for path in sidecars if path.is_file()))]
     entries = [replace(entry, kind=Kind.SCAN) if entry.path in set(files) else entry
                for entry in entries]
-    return replace(_check(root, entries, [], table, wishes),
+    found = listing_findings(table, wishes.mapping)
+    return replace(_check(root, entries, found, table, wishes),
                    known=what_is_known(DataConfig(table=table, mapping=wishes.mapping_file)))
 
 
@@ -132,12 +82,19 @@ def _check(root: Path, entries: Sequence[Entry], found: list[Finding], table: Pa
     for report in reports:
         found += report if isinstance(report, tuple) else report.findings
     found += [*between_scans(root, volumes), *grid_findings(labels, volumes)]
-    found = [*between_files(root, entries), *_merged(found)]
+    found = [*between_files(root, entries), *_misnamed(found), *_merged(found)]
     if wishes.refuses_skulls:
         found = [finding("skull-refused", one.path, one.found) if one.rule.code == "skull-present"
                  else one for one in found]
     found.sort(key=lambda f: (_ORDER.index(f.rule.severity), f.rule.code, str(f.path)))
     return Preflight(root, len(entries), tuple(found), tuple(volumes))
+
+
+def _imaged(root: Path, entries: Iterable[Entry]) -> set[str]:
+    """Return the subjects with images of other kinds in their own folders, such as time series."""
+    return {entry.subject for entry in entries
+            if entry.kind is Kind.IMAGE and entry.modality is None and entry.subject is not None
+            and entry.path.relative_to(root).parts[0] == entry.subject}
 
 
 def _only_used(root: Path, entries: list[Entry]) -> list[Entry]:
@@ -146,8 +103,11 @@ def _only_used(root: Path, entries: list[Entry]) -> list[Entry]:
         used = {scan.path for scan in find_scans(root)[0]}
     except CohortError:
         return entries  # no dataset: every image may be a scan
-    return [replace(entry, kind=Kind.IMAGE) if entry.kind is Kind.SCAN and entry.path not in used
-            else entry for entry in entries]
+    walked = {entry.path for entry in entries}
+    # Those behind a link whose folder was entered through another are looked at all the same.
+    return [*(replace(entry, kind=Kind.IMAGE) if entry.kind is Kind.SCAN and entry.path not in used
+              else entry for entry in entries),
+            *(describe(path, root) for path in sorted(used - walked))]
 
 
 def _check_all(entries: Sequence[Entry], table: Path, wishes: Wishes) -> list[Report]:
@@ -202,8 +162,16 @@ def _check_entry(entry: Entry, has_image: bool, with_picture: bool) -> Report:
             return check_other_image(entry)
         case Kind.SIDECAR:
             return (*sidecar_findings(entry.path, has_image), *sidecar_identity(entry.path))
-    is_patient_file = entry.kind is Kind.OTHER and is_dicom(entry.path)
-    return (finding("dicom-left", entry.path, "a DICOM file"),) if is_patient_file else ()
+    return _check_unread(entry)
+
+
+def _check_unread(entry: Entry) -> tuple[Finding, ...]:
+    """Tell DICOM from what else is not read."""
+    if entry.kind in (Kind.OTHER, Kind.LOST, Kind.ARCHIVE) and is_dicom(entry.path):
+        return (finding("dicom-left", entry.path, "a DICOM file"),)
+    if entry.kind is Kind.ARCHIVE:
+        return (finding("archive-unread", entry.path, f"a file ending in {entry.path.suffix}"),)
+    return ()
 
 
 def _merged(found: Iterable[Finding]) -> list[Finding]:
@@ -216,3 +184,9 @@ def _merged(found: Iterable[Finding]) -> list[Finding]:
             kept.append(one)
     return kept + [finding("dicom-left", folder, f"{count} DICOM files" if count > 1 else
                            "a DICOM file") for folder, count in dicom.items()]
+
+
+def _misnamed(found: Iterable[Finding]) -> list[Finding]:
+    """Return the files that are no NIfTI, as their names say, but DICOM: these name the patient."""
+    return [finding("dicom-left", one.path, "DICOM under the name of a NIfTI file")
+            for one in found if one.rule.code in _OTHER_FORMATS and is_dicom(one.path)]

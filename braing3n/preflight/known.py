@@ -3,7 +3,8 @@
 from collections import Counter
 
 from braing3n.config import DataConfig
-from braing3n.data.cohort import Volume, open_cohort
+from braing3n.data.cohort import open_cohort
+from braing3n.data.volumes import Volume
 from braing3n.errors import BrainG3NError
 
 _NAMES = {"age_years": "age", "sex": "sex", "diagnosis": "diagnosis", "severity": "severity"}

@@ -17,7 +17,7 @@ from braing3n.data.people.tables import read_table
 from braing3n.data.tree import Entry, stem_of
 from braing3n.errors import CohortError
 from braing3n.identity.findings import header_findings
-from braing3n.preflight.volume import VolumeReport
+from braing3n.preflight.outcome import VolumeReport
 
 _SHOWN = 8
 _COUNTED_BYTES = 2

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from braing3n.data.findings import RULES, Finding, Severity
-from braing3n.preflight.folder import Preflight
+from braing3n.preflight.outcome import Preflight
 from braing3n.preflight.telling import Teller
 
 SCHEMA = 1
@@ -28,11 +28,11 @@ def as_json(preflight: Preflight) -> str:
     teller = Teller.of(preflight.folder, preflight.findings)
     return json.dumps({
         "schema": SCHEMA,
-        "folder": str(preflight.folder),
+        "folder": teller.title(),
         "num_files": preflight.num_files,
         "num_volumes": len(preflight.volumes),
         "findings": [teller.fields(found) for found in preflight.findings],
-    }, indent=1, ensure_ascii=False)
+    }, indent=1)
 
 
 def print_outcome(preflight: Preflight, console: Console) -> None:
@@ -40,7 +40,7 @@ def print_outcome(preflight: Preflight, console: Console) -> None:
     groups = [(rule, list(items)) for rule, items in _by_rule(preflight)]
     teller = Teller.of(preflight.folder, preflight.findings)
     if groups:
-        table = Table("severity", "code", "count", "what", title=f"{preflight.folder}",
+        table = Table("severity", "code", "count", "what", title=escape(teller.title()),
                       title_justify="left")
         for rule, items in groups:
             table.add_row(_coloured(rule.severity), rule.code, str(len(items)), escape(rule.defect))

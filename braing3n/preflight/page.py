@@ -5,21 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from braing3n.data.findings import Finding, Rule, Severity
 from braing3n.data.tree import stem_of
 from braing3n.files import replacing
-from braing3n.identity.texts import redact
 from braing3n.preflight.charts import cohort_charts
+from braing3n.preflight.outcome import Facts, Preflight, VolumeReport
 from braing3n.preflight.output import next_steps, verdict
 from braing3n.preflight.telling import Teller
-from braing3n.preflight.volume import Facts, VolumeReport
-
-if TYPE_CHECKING:
-    from braing3n.preflight.folder import Preflight
 
 _ORDER = list(Severity)
 # Scans of one part of the montage; with more, parts are folded.
@@ -82,7 +77,7 @@ class Part:
     tiles: tuple[Tile, ...]
 
 
-def write_page(preflight: "Preflight", path: Path) -> None:
+def write_page(preflight: Preflight, path: Path) -> None:
     """Write a page with every scan and every finding, readable by its owner alone.
 
     Args:
@@ -96,7 +91,7 @@ def write_page(preflight: "Preflight", path: Path) -> None:
     numbers = {volume.entry.path: number for number, volume in enumerate(preflight.volumes, 1)}
     charts, same = cohort_charts(preflight.volumes)
     html = _template().render(
-        folder=redact(str(preflight.folder)),
+        folder=teller.title(),
         sentences=(*preflight.known, *next_steps(preflight)),
         verdict=verdict(preflight),
         holds=preflight.holds,
@@ -133,7 +128,7 @@ def histogram_path(counts: Sequence[int]) -> str | None:
     return f"M0 {_HISTOGRAM_HEIGHT}{''.join(steps)}V{_HISTOGRAM_HEIGHT}Z"
 
 
-def _counts(preflight: "Preflight") -> dict[str, int]:
+def _counts(preflight: Preflight) -> dict[str, int]:
     volumes = preflight.volumes
     usable = sum(volume.facts is not None for volume in volumes)
     return {"files looked at": preflight.num_files,
@@ -161,7 +156,7 @@ def _only(texts: Iterable[str]) -> str | None:
     return different.pop() if len(different) == 1 else None
 
 
-def _tiles(preflight: "Preflight", teller: Teller, numbers: Mapping[Path, int]) -> list[Tile]:
+def _tiles(preflight: Preflight, teller: Teller, numbers: Mapping[Path, int]) -> list[Tile]:
     by_path: dict[Path, list[Finding]] = {}
     for found in preflight.findings:
         by_path.setdefault(_stem(found.path), []).append(found)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from braing3n.data.findings import Finding, RefusedTableError, finding
 from braing3n.data.people.codebook import Codebook, open_codebook
+from braing3n.data.people.covariates import is_missing
 from braing3n.data.people.mapping import ColumnMapping
 from braing3n.data.people.participants import persons_of
 from braing3n.data.people.rows import Person, join, key_of, suggest_matches
+from braing3n.data.people.scan_tables import listed_again
 from braing3n.data.people.tables import Table, read_table
 from braing3n.errors import ConfigError
 from braing3n.preflight.cells import cell_findings, shown
@@ -45,19 +47,40 @@ def table_findings(path: Path, mapping: ColumnMapping | None = None) -> list[Fin
     if _is_of_people(table, book):
         people = [Person(book.subject_of(row), None, book.cells(row), line)
                   for line, row in zip(table.lines, table.rows, strict=True)]
-        found += [*_names(table, book), *cell_findings(table, book, people),
+        found += [*_names(table, book), *_codes(table, book), *cell_findings(table, book, people),
                   *group_findings(path, people)]
     return found
 
 
-def cohort_findings(root: Path, scanned: Collection[str],
-                    mapping: ColumnMapping | None = None) -> list[Finding]:
+def listing_findings(path: Path, mapping: ColumnMapping | None = None) -> list[Finding]:
+    """Look for scans that a table of scans lists more than once.
+
+    Args:
+        path: The table.
+        mapping: How its columns are named.
+
+    Returns:
+        One finding a scan; none about a table that cannot be used, which others tell.
+    """
+    try:
+        table = read_table(path)
+        again = listed_again(table, open_codebook(table, mapping))
+    except (RefusedTableError, ConfigError):
+        return []
+    return [finding("scan-twice" if len({subject for _, subject in rows}) == 1 else "scan-of-two",
+                    scan, "in lines " + shown([str(line) for line, _ in rows]))
+            for scan, rows in again.items()]
+
+
+def cohort_findings(root: Path, scanned: Collection[str], mapping: ColumnMapping | None = None,
+                    imaged: Collection[str] = ()) -> list[Finding]:
     """Compare a table of people with the subjects that have scans.
 
     Args:
         root: A BIDS dataset, whose participants.tsv is meant; or a table.
         scanned: The subjects with scans, named as their folders are.
         mapping: How the table's columns are named, and how its ids become names of folders.
+        imaged: The subjects whose folders hold images of other kinds than scans.
 
     Returns:
         At most one finding a rule; none about a table that cannot be read, which `table_findings`
@@ -80,10 +103,10 @@ def cohort_findings(root: Path, scanned: Collection[str],
         return [finding("table-columns", path, "no line of names; the first is of a subject"
                         if is_headless else "no column of ids among " + shown(table.header),
                         expected="a column participant_id")]
-    return _joined(table, book, set(scanned))
+    return _joined(table, book, set(scanned), set(imaged))
 
 
-def _joined(table: Table, book: Codebook, scanned: set[str]) -> list[Finding]:
+def _joined(table: Table, book: Codebook, scanned: set[str], imaged: set[str]) -> list[Finding]:
     people = persons_of(table, book)
     joined = join(people)
     ids = set(joined.rows)
@@ -93,10 +116,11 @@ def _joined(table: Table, book: Codebook, scanned: set[str]) -> list[Finding]:
     again = {name: taken[key_of(name)] for name in ids - scanned - matches.keys()
              if key_of(name) in taken}
     told = {name: _told(name, lines.get(name, 0)) for name in ids}
+    without = ids - scanned - matches.keys() - again.keys()
     found = {
         "id-mismatch": [f"{told[name]} -> {folder}" for name, folder in sorted(matches.items())],
-        "row-without-scan": sorted(told[name] for name in
-                                   ids - scanned - matches.keys() - again.keys()),
+        "row-without-scan": sorted(told[name] for name in without - imaged),
+        "row-without-anatomy": sorted(told[name] for name in without & imaged),
         "scan-without-row": sorted(scanned - ids - set(matches.values())),
         "id-twice": [f"{label if _has_digit(label) else 'a subject'} (lines "
                      f"{', '.join(map(str, lines[:8]))})"
@@ -147,8 +171,24 @@ def _names(table: Table, book: Codebook) -> list[Finding]:
     return [finding("table-column-name", table.path, shown(odd))] if odd else []
 
 
+def _codes(table: Table, book: Codebook) -> list[Finding]:
+    """Find numbers of which a dictionary says the same; a mapping file may mean them so."""
+    alike = []
+    for variable in ("sex", "diagnosis") if book.mapping is None else ():
+        for reading in book.readings[variable]:
+            numbers: dict[str, list[str]] = {}
+            for code, meaning in reading.codes.items():
+                if re.fullmatch(r"-?[0-9]{1,4}", code) and not is_missing(meaning):
+                    numbers.setdefault(meaning.strip().casefold(), []).append(code)
+            alike += [f"{' and '.join(sorted(codes))} of {variable}"
+                      for codes in numbers.values() if len(codes) > 1]
+    return [finding("codes-alike", table.path, shown(alike))] if alike else []
+
+
 def _instead(path: Path) -> str:
     """Say what is there in place of participants.tsv."""
+    if path.exists():
+        return "a folder of this name" if path.is_dir() else "a pipe or a device of this name"
     near = sorted(other.name for other in path.parent.iterdir()
                   if re.fullmatch(r"participants?.*\.(tsv|csv|xlsx|txt)", other.name, re.IGNORECASE))
     return f"{', '.join(near)}, which is not read" if near else "no such file"

@@ -8,6 +8,7 @@ from pathlib import Path
 from braing3n.data.findings import Finding
 from braing3n.data.tree import stem_of
 from braing3n.identity.texts import redact
+from braing3n.printable import printable
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Teller:
                 "file": self.name(found.path),
                 **{field: self._told(text) for field, text in texts.items()}}
 
+    def title(self) -> str:
+        """Return the folder itself, as it was given."""
+        return self._told(str(self.folder), is_label=True)
+
     def name(self, path: Path) -> str:
         """Return a path relative to the folder; where its own name is hidden, which one it is."""
         is_inner = path.is_relative_to(self.folder)
@@ -48,9 +53,7 @@ class Teller:
         text = redact(text, is_label=is_label)
         # Of an id or a name of which a part is hidden, the rest may do the same.
         text = re.sub(r"[^\s,/'\"()]*\*\*\*[^\s,/'\"()]*", "***", text)
-        # Every stream takes it: names of files need not be valid UTF-8, and may move the cursor.
-        text = text.encode("utf-8", "backslashreplace").decode()
-        return "".join(mark if mark.isprintable() else f"\\x{ord(mark):02x}" for mark in text)
+        return printable(text)
 
 
 def _place(path: Path) -> str:

@@ -2,10 +2,8 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from braing3n.data.findings import Finding, RefusedScanError
@@ -16,49 +14,13 @@ from braing3n.data.tree import Entry
 from braing3n.identity.findings import header_findings
 from braing3n.preflight.anatomy import anatomy_findings
 from braing3n.preflight.look import Look, look_at
+from braing3n.preflight.outcome import Facts, VolumeReport
 
 _PICTURE_PIXELS = 96
 _JPEG_QUALITY = 60
 # An axial plane so far below the top of a brain, or of a head, shows the ventricles.
 _BELOW_BRAIN_MM, _BELOW_HEAD_MM = 65.0, 80.0
 _BINS = 32
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a sound scan is.
-
-    Attributes:
-        shape: (3,) voxels.
-        voxel_mm: (3,) their edges.
-        axes: Where the stored axes point to, such as `LAS`.
-        affine: (4, 4) from voxels to millimetres.
-        voxels_digest: The BLAKE2b of shape, axes and a part of the voxels; None for coarse volumes,
-            which may well be equal.
-        is_stripped: Whether it shows a brain without its skull.
-        background_share: Share of voxels that are exactly the background's value.
-        histogram: Counts of the intensities inside the head, from the darkest to the brightest.
-        picture: Three planes side by side as JPEG, if asked for.
-    """
-
-    shape: tuple[int, ...]
-    voxel_mm: tuple[float, ...]
-    axes: str
-    affine: NDArray[np.float64]
-    voxels_digest: str | None
-    is_stripped: bool
-    background_share: float
-    histogram: tuple[int, ...]
-    picture: bytes | None
-
-
-@dataclass(frozen=True)
-class VolumeReport:
-    """What came out of one file; no facts where it cannot be used."""
-
-    entry: Entry
-    findings: tuple[Finding, ...]
-    facts: Facts | None
 
 
 def check_scan(entry: Entry, *, with_picture: bool) -> VolumeReport:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+from braing3n.data.findings import Severity
 from braing3n.data.people.covariates import AgeUnit, Cell, is_missing, unclear_letters
 from braing3n.data.people.dictionaries import Described, explained, read_dictionary
 from braing3n.data.people.mapping import ColumnMapping, ColumnSource, scale_of
@@ -133,6 +134,13 @@ def open_codebook(table: Table, mapping: ColumnMapping | None = None, *,
             for column in columns)
     subject = _subject(table) if mapping is None else column_name(mapping.subject.column)
     return Codebook(subject if subject in table.columns else None, readings, mapping, damage)
+
+
+def notes_of(table: Table, book: Codebook) -> list[str]:
+    """Return what is odd about a table and its dictionary, beyond what is handled well."""
+    notes = [f"{table.path.name}: {remark.rule.defect}: {remark.found}" for remark in table.remarks
+             if remark.rule.severity is not Severity.INFO]
+    return notes + ([f"{book.damage}; not used"] if book.damage else [])
 
 
 def _check_columns(table: Table, wanted: Mapping[str, str]) -> None:

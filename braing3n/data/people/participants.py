@@ -1,11 +1,11 @@
 """What a BIDS dataset's participants.tsv and sessions.tsv say of the subjects that have scans."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from braing3n.data.findings import Severity
-from braing3n.data.people.codebook import Codebook, open_codebook
+from braing3n.data.people.codebook import Codebook, notes_of, open_codebook
 from braing3n.data.people.mapping import ColumnMapping
+from braing3n.data.people.notes import listed
 from braing3n.data.people.rows import People, Person, join, suggest_matches
 from braing3n.data.people.tables import Table, read_table
 from braing3n.errors import CohortError
@@ -103,17 +103,3 @@ def persons_of(table: Table, book: Codebook) -> list[Person]:
             said = {name: cell for name, cell in cells.items() if name not in ("path", "modality")}
             people.append(Person(subject, visit.said if visit else None, said, line))
     return people
-
-
-def notes_of(table: Table, book: Codebook) -> list[str]:
-    """Return what is odd about a table and its dictionary, beyond what is handled well."""
-    notes = [f"{table.path.name}: {remark.rule.defect}: {remark.found}" for remark in table.remarks
-             if remark.rule.severity is not Severity.INFO]
-    return notes + ([f"{book.damage}; not used"] if book.damage else [])
-
-
-def listed(what: str, names: Iterable[str]) -> list[str]:
-    """Return one note that counts and names, or none where there is nothing to tell."""
-    ordered = sorted(names)
-    more = ", ..." if len(ordered) > 8 else ""
-    return [f"{what} ({len(ordered)}): {', '.join(ordered[:8])}{more}"] if ordered else []

@@ -1,12 +1,13 @@
 """The scans that a table lists, one row a scan, and what its rows say of them."""
 
+import os
 from pathlib import Path
 
 from braing3n.data.bids import BidsScan
-from braing3n.data.people.codebook import Codebook, open_codebook
+from braing3n.data.people.codebook import Codebook, notes_of, open_codebook
 from braing3n.data.people.covariates import modality_of
 from braing3n.data.people.mapping import ColumnMapping
-from braing3n.data.people.participants import listed, notes_of
+from braing3n.data.people.notes import listed
 from braing3n.data.people.rows import Cells, Person, join
 from braing3n.data.people.tables import Table, read_table
 from braing3n.errors import CohortError
@@ -60,11 +61,10 @@ def _scans(table: Table, book: Codebook) -> tuple[list[tuple[BidsScan, Cells, in
             continue
         said = cells.pop("path").said.strip()
         path = table.path.parent / said
-        if path.resolve() in owners:
-            notes.append(f"{said} is listed twice; only its first row, of "
-                         f"{owners[path.resolve()]}, is used")
+        if (file := _file_of(path)) in owners:
+            notes.append(f"{said} is listed twice; only its first row, of {owners[file]}, is used")
             continue
-        owners[path.resolve()] = subject
+        owners[file] = subject
         visit = cells.pop("visit", None)
         modality = cells.pop("modality", None)
         named = modality.said if modality else path.name.partition(".")[0].rpartition("_")[2]
@@ -72,6 +72,23 @@ def _scans(table: Table, book: Codebook) -> tuple[list[tuple[BidsScan, Cells, in
                         modality_of(named, contrast="_ce-" in path.name) or "unknown")
         scans.append((scan, cells, line))
     return scans, notes
+
+
+def listed_again(table: Table, book: Codebook) -> dict[Path, list[tuple[int, str]]]:
+    """Return the lines and subjects of each scan with several rows, by its path as first written."""
+    rows: dict[Path, list[tuple[int, str]]] = {}
+    names: dict[Path, Path] = {}
+    for line, row in zip(table.lines, table.rows, strict=True):
+        subject, cell = book.subject_of(row).strip(), book.cells(row).get("path")
+        if subject and cell is not None:
+            path = table.path.parent / cell.said.strip()
+            rows.setdefault(names.setdefault(_file_of(path), path), []).append((line, subject))
+    return {path: found for path, found in rows.items() if len(found) > 1}
+
+
+def _file_of(path: Path) -> Path:
+    """Return the file itself, whatever links lead to it, also where they lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _persons(scan: BidsScan, cells: Cells, line: int) -> tuple[Person, Person]:

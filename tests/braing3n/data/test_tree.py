@@ -1,9 +1,6 @@
-import os
-from pathlib import Path
-
 import pytest
 
-from braing3n.data.tree import Kind, describe, stem_of, walk
+from braing3n.data.tree import Kind, describe, stem_of
 
 
 @pytest.mark.parametrize(("name", "kind"), [
@@ -16,6 +13,10 @@ from braing3n.data.tree import Kind, describe, stem_of, walk
     ("people.XLSX", Kind.TABLE), ("sub-01_T1w.json", Kind.SIDECAR), ("orig.mgz", Kind.FOREIGN),
     ("t1.nrrd", Kind.FOREIGN), ("sub-01_T1w.nii.gz.part", Kind.PARTIAL),
     ("sub-01_T1w.nii (1).gz", Kind.PARTIAL), ("README", Kind.OTHER), ("dwi.bval", Kind.OTHER),
+    ("participants.xls", Kind.FOREIGN_TABLE), ("key.SAV", Kind.FOREIGN_TABLE),
+    ("dicom.tar.gz", Kind.ARCHIVE), ("scans.ZIP", Kind.ARCHIVE), ("IM1.gz", Kind.ARCHIVE),
+    ("participants.tsv.gz", Kind.ARCHIVE), ("sub-01_T1w.nii.zip", Kind.FOREIGN),
+    ("sub-01/func/sub-01_task-rest_physio.tsv.gz", Kind.OTHER),
 ])
 def test_a_file_is_taken_for_what_name_and_place_say(name, kind, tmp_path):
     assert describe(tmp_path / name, tmp_path).kind is kind
@@ -31,29 +32,3 @@ def test_subject_session_and_modality_come_from_the_name_or_the_folders(tmp_path
 def test_the_ending_of_a_name_is_cut_off_whole():
     assert [stem_of(name) for name in ("a_T1w.nii.gz", "a.b.nii", "a.HDR.GZ", "x.json", "plain")] == [
         "a_T1w", "a.b", "a", "x", "plain"]
-
-
-def test_every_file_is_given_once_and_leftovers_are_not_entered(tmp_path):
-    for name in ("b/sub-01_T1w.nii", "a.hdr", "a.img", "lonely.img", ".git/config", "._a.hdr",
-                 "Thumbs.db", ".bidsignore"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "b" / "up").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "gone.nii").symlink_to("nowhere")
-    found = {entry.path.relative_to(tmp_path).as_posix(): entry.kind for entry in walk(tmp_path)}
-    assert found == {".bidsignore": Kind.OTHER, "._a.hdr": Kind.LITTER, ".git": Kind.LITTER,
-                     "Thumbs.db": Kind.LITTER, "a.hdr": Kind.SCAN, "lonely.img": Kind.SCAN,
-                     "b/sub-01_T1w.nii": Kind.SCAN, "gone.nii": Kind.SCAN}
-
-
-def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "sub-01_T1w.nii.gz")
-    (tmp_path / "sub-02_T1w.json").symlink_to("sub-01_T1w.nii.gz")
-    assert [entry.kind for entry in walk(tmp_path)] == [Kind.LITTER, Kind.LITTER]
-
-
-def test_a_folder_set_aside_is_not_entered(tmp_path):
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "x.nii").write_bytes(b"x")
-    assert list(walk(tmp_path, frozenset({tmp_path / "state"}))) == []
-    assert [entry.path for entry in walk(tmp_path)] == [Path(tmp_path / "state" / "x.nii")]

@@ -5,8 +5,8 @@ import pytest
 
 from braing3n.conditions import Conditions
 from braing3n.config import DataConfig
-from braing3n.data.cohort import Volume
 from braing3n.data.visits import choose
+from braing3n.data.volumes import Volume
 from braing3n.errors import CohortError
 
 

@@ -1,3 +1,4 @@
+import gzip
 import random
 
 import pytest
@@ -81,3 +82,29 @@ def test_dicom_is_told_by_its_mark_or_its_name(tmp_path):
 
 def test_a_real_dicom_file_is_told(test_data):
     assert is_dicom(test_data / "nifti" / "formats" / "dicom" / "N2D_0192.dcm")
+
+
+def whole(dataset):
+    return bytes(128) + b"DICM" + encoded(dataset, implicit=False)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_a_dicom_file_is_told_without_its_preamble(clean, implicit, tmp_path):
+    (tmp_path / "IM000001").write_bytes(encoded(clean, implicit=implicit))
+    assert is_dicom(tmp_path / "IM000001")
+
+
+@pytest.mark.parametrize("name", ["IM1.gz", "sub-01_T1w.nii.gz"])
+def test_a_dicom_file_is_told_within_gzip_under_any_name(clean, name, tmp_path):
+    (tmp_path / name).write_bytes(gzip.compress(whole(clean)))
+    assert is_dicom(tmp_path / name)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("first", [b"\x08\0", b"\x02\0", b"\0\x08", b"\x1f\x8b"])
+def test_bytes_that_begin_like_dicom_or_gzip_are_none(first, tmp_path):
+    source = random.Random(1)
+    for _ in range(200):
+        content = first + bytes([source.randrange(20), 0]) + source.randbytes(source.randrange(300))
+        (tmp_path / "x").write_bytes(content)
+        assert not is_dicom(tmp_path / "x")

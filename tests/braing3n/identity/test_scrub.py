@@ -259,6 +259,18 @@ def test_links_become_files_and_circles_end(site, tmp_path):
     assert (done.out / "sub-03/anat/sub-03_T1w.nii.gz").is_file()
     assert done.left["sub-03/anat/sub-03_T2w.nii.gz"].reason is Reason.DAMAGED
     assert not (done.out / "sub-03/loop").exists()
+    assert done.left["sub-03/loop"].reason is Reason.AGAIN
+
+
+def test_a_hidden_folder_and_a_link_to_nowhere_stay_behind_and_only_this_needs_somebody(site, tmp_path):
+    (site / ".heudiconv").mkdir()
+    (site / ".heudiconv" / "dicominfo.tsv").write_text("patient_id\n0012345\n")
+    assert not scrub(site, tmp_path / "copy").needs_person
+    assert not (tmp_path / "copy" / ".heudiconv").exists()
+    (site / "loop").symlink_to("loop")
+    done = scrub(site, tmp_path / "again")
+    assert done.left["loop"].reason is Reason.LOST
+    assert done.needs_person
 
 
 def test_a_link_to_a_pipe_is_not_waited_for(site, tmp_path):
@@ -266,7 +278,8 @@ def test_a_link_to_a_pipe_is_not_waited_for(site, tmp_path):
     for name in ("sub-01/anat/sub-01_T2w.nii.gz", "a.json", "b.tsv", "c"):
         (site / name).symlink_to(tmp_path / "pipe")
     done = scrub(site, tmp_path / "copy")
-    assert done.counts[Reason.LITTER] == 4
+    assert done.counts[Reason.SPECIAL] == 4
+    assert done.needs_person
 
 
 def test_a_header_that_claims_more_than_any_disk_holds_is_refused(tmp_path):

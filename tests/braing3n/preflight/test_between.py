@@ -5,7 +5,7 @@ import pytest
 
 from braing3n.data.tree import Entry, Kind, describe
 from braing3n.preflight.between import between_files, between_scans
-from braing3n.preflight.volume import Facts, VolumeReport
+from braing3n.preflight.outcome import Facts, VolumeReport
 
 ROOT = Path("/data")
 
@@ -65,3 +65,32 @@ def test_stripped_and_unstripped_scans_in_one_folder_are_counted():
     reports = [_report(f"{n}.nii", digest=str(n), is_stripped=n != 2) for n in range(5)]
     assert [(one.rule.code, one.found) for one in between_scans(ROOT, reports)] == [
         ("strip-mixed", "4 stripped, 1 not; not stripped: 2.nii")]
+
+
+@pytest.mark.parametrize(("name", "code"), [
+    ("participants.xls", "table-foreign"), ("key.sav", "table-foreign"),
+    ("orig.mgz", "format-foreign")])
+def test_what_is_not_read_has_the_advice_of_its_kind(name, code):
+    assert (code, name) in _codes(name)
+
+
+@pytest.mark.parametrize(("kind", "code"), [
+    (Kind.HIDDEN, "folder-hidden"), (Kind.SPECIAL, "file-special"), (Kind.CLOSED, "file-unreadable")])
+def test_what_is_not_entered_or_opened_is_told_where_it_is(kind, code):
+    entry = Entry(ROOT / "a/thing", kind, None, None, None)
+    assert (code, entry.path) in [(one.rule.code, one.path) for one in between_files(ROOT, [entry])]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Kind.LOST, "link-lost"), (Kind.AGAIN, "link-again")])
+def test_links_that_are_not_followed_are_told_once_a_folder(kind, code):
+    entries = [Entry(ROOT / "a" / name, kind, None, None, None) for name in ("x", "y")]
+    assert (code, "a", "x, y") in [(one.rule.code, one.path.name, one.found)
+                                   for one in between_files(ROOT, entries)]
+
+
+def test_of_a_scan_outside_of_the_folder_only_names_that_it_does_not_share_are_judged():
+    root = Path("/home/doe_jane/tables")
+    inside = describe(Path("/home/doe_jane/else/b_T1w.nii"), Path("/home/doe_jane/else"))
+    named = describe(Path("/home/doe_jane/Roe_John/b_T1w.nii"), Path("/home/doe_jane/Roe_John"))
+    found = between_files(root, [inside, named])
+    assert [one.path.name for one in found if one.rule.code == "identity-name"] == ["Roe_John"]

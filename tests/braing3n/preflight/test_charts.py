@@ -9,7 +9,7 @@ from PIL import Image
 
 from braing3n.data.tree import Entry, Kind
 from braing3n.preflight.charts import cohort_charts
-from braing3n.preflight.volume import Facts, VolumeReport
+from braing3n.preflight.outcome import Facts, VolumeReport
 
 
 def _report(number=0, *, modality="T1w", voxel_mm=(1.0, 1.0, 1.0), axes="RAS", is_stripped=True,

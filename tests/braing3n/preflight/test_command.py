@@ -1,3 +1,4 @@
+import io
 import json
 import os
 
@@ -63,6 +64,55 @@ def test_what_is_no_file_is_not_replaced_by_a_page_and_nothing_is_read_for_it(pl
     assert "is no place for a page" in str(outcome.exception)
     assert outcome.stdout == ""
     assert (folder / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("name", ["sub-01/anat/sub-01_T1w.nii.gz", "participants.tsv"])
+def test_data_is_not_overwritten_by_a_page_but_an_earlier_page_and_an_empty_file_are(name, folder,
+                                                                                     tmp_path):
+    before = (folder / name).read_bytes()
+    outcome = _run(folder, "--html", folder / name)
+    assert isinstance(outcome.exception, OutputError)
+    assert outcome.exception.found == "a file that is no page"
+    assert (folder / name).read_bytes() == before
+    (tmp_path / "page.html").touch()
+    for _ in range(2):
+        assert _run(folder, "--html", tmp_path / "page.html").exit_code == 0
+
+
+def _main(monkeypatch, *arguments, encoding="utf-8"):
+    """Run the program with streams of an encoding; return its exit code and what is on stdout."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+               for name in ("stdout", "stderr")}
+    monkeypatch.setattr("sys.argv", ["braing3n", "check", *map(str, arguments)])
+    for name, stream in streams.items():
+        monkeypatch.setattr(f"sys.{name}", stream)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code, streams["stdout"].buffer.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_the_terminal_cannot_write_are_told_with_escapes(encoding, write_scan, tmp_path,
+                                                                    monkeypatch):
+    write_scan(tmp_path / "sub-01_Köln_T1w.nii.gz")
+    code, text = _main(monkeypatch, tmp_path, encoding=encoding)
+    assert code == 0
+    assert {"ascii": "K\\xf6ln", "utf-8": "Köln"}[encoding] in text
+    code, text = _main(monkeypatch, tmp_path, "--json", encoding=encoding)
+    assert code == 0
+    assert "sub-01_Köln_T1w.nii.gz" in {found["file"] for found in json.loads(text)["findings"]}
+
+
+@pytest.mark.parametrize("name", [b"M\xfcnchen", b"[bold]y", b"data[/bold]", b"a\x1b[2Jb"])
+def test_the_folders_own_name_is_told_whatever_bytes_it_has(name, write_scan, tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(name)
+    write_scan(folder / "sub-01_T1w.nii.gz").write_bytes(b"")
+    code, text = _main(monkeypatch, folder, "--html", tmp_path / "page.html")
+    told = os.fsdecode(name).encode("utf-8", "backslashreplace").decode().replace("\x1b", "\\x1b")
+    assert code == 1
+    assert told in text.replace("\n", "")
+    code, text = _main(monkeypatch, folder, "--json")
+    assert json.loads(text)["folder"].endswith(told)
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-folder"]])

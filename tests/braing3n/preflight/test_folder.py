@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import shutil
@@ -10,7 +11,8 @@ import pytest
 
 from braing3n.data.findings import Severity
 from braing3n.errors import CohortError
-from braing3n.preflight.folder import Wishes, check_folder, check_listed
+from braing3n.preflight.folder import check_folder, check_listed
+from braing3n.preflight.outcome import Wishes
 from braing3n.preflight.output import as_json
 
 # The code that each defect of the shared list must be found by. Its severity is in the list.
@@ -176,7 +178,7 @@ def test_folders_that_cannot_be_listed_are_told_and_the_rest_is_checked(write_sc
             raise PermissionError(13, "Permission denied", str(folder))
         return real(folder)
 
-    monkeypatch.setattr("braing3n.data.tree.os.scandir", scandir)
+    monkeypatch.setattr("braing3n.data.walk.os.scandir", scandir)
     outcome = check_folder(tmp_path)
     assert [(found.rule.code, found.path.name) for found in outcome.findings
             if found.rule.severity is Severity.ERROR] == [("file-unreadable", "closed")]
@@ -187,7 +189,7 @@ def test_a_root_that_cannot_be_listed_is_an_error_with_its_name(tmp_path, monkey
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("braing3n.data.tree.os.scandir", refuse)
+    monkeypatch.setattr("braing3n.data.walk.os.scandir", refuse)
     with pytest.raises(CohortError, match=str(tmp_path)):
         check_folder(tmp_path)
 
@@ -242,3 +244,73 @@ def test_a_dataset_without_a_table_is_told_and_loose_files_need_none(write_scan,
     write_scan(tmp_path / "set/sub-01/anat/sub-01_T1w.nii.gz")
     assert "table-missing" not in _codes(tmp_path / "loose")
     assert "table-missing" in _codes(tmp_path / "set")
+
+
+def _placed(folder):
+    return {(found.rule.code, found.path.name, found.rule.severity)
+            for found in check_folder(folder).findings}
+
+
+def test_what_nobody_looks_into_is_a_warning_and_dicom_in_it_more(write_scan, test_data, tmp_path):
+    dicom = (test_data / "nifti/formats/dicom/N2D_0192.dcm").read_bytes()
+    write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    (tmp_path / "scans.zip").write_bytes(b"PK\x03\x04")
+    (tmp_path / "notes.json.gz").write_bytes(gzip.compress(b"{}"))
+    for folder, content in (("packed/IM1.gz", gzip.compress(dicom)), ("bare/IM1", dicom[132:])):
+        (tmp_path / folder).parent.mkdir()
+        (tmp_path / folder).write_bytes(content)
+    assert {("archive-unread", "scans.zip", Severity.WARN),
+            ("archive-unread", "notes.json.gz", Severity.WARN),
+            ("dicom-left", "packed", Severity.PRIVACY),
+            ("dicom-left", "bare", Severity.PRIVACY)} <= _placed(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sub-02_T1w.nii", "sub-02_dseg.nii.gz", "sub-02_bold.nii", "IM1.img"])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_dicom_under_the_name_of_a_nifti_file_is_told_beside_the_error(name, is_packed, write_scan,
+                                                                       test_data, tmp_path):
+    dicom = (test_data / "nifti/formats/dicom/N2D_0192.dcm").read_bytes()
+    write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    (tmp_path / name).write_bytes(gzip.compress(dicom) if is_packed else dicom)
+    found = _placed(tmp_path)
+    assert ("dicom-left", name, Severity.PRIVACY) in found
+    assert Severity.ERROR in {severity for _, where, severity in found if where == name}
+
+
+def test_a_scan_is_looked_at_though_its_folder_was_entered_through_another_link(write_scan, tmp_path):
+    write_scan(tmp_path / "far/sub-01_T1w.nii.gz").write_bytes(b"")
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    (root / "sub-01").mkdir()
+    (root / "a/raw").symlink_to(tmp_path / "far")
+    (root / "sub-01/anat").symlink_to(tmp_path / "far")
+    write_scan(root / "sub-02/anat/sub-02_T1w.nii.gz")
+    found = check_folder(root)
+    assert {volume.entry.path.relative_to(root).as_posix() for volume in found.volumes} == {
+        "sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz"}
+    assert not found.holds
+
+
+def test_a_subject_with_a_time_series_alone_does_not_stop_the_others(write_scan, tmp_path):
+    for subject in ("01", "03"):
+        write_scan(tmp_path / f"sub-{subject}/anat/sub-{subject}_T1w.nii.gz", seed=int(subject))
+    write_scan(tmp_path / "sub-02/func/sub-02_task-rest_bold.nii.gz")
+    write_scan(tmp_path / "derivatives/x/sub-04/func/sub-04_task-rest_bold.nii.gz")
+    write_scan(tmp_path / "sub-05/sub-05_T1w.nii.gz")  # in the wrong place
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\n" + "".join(
+        f"sub-0{number}\t{30 + number}\tM\n" for number in range(1, 6)))
+    found = {one.rule.code: one.found for one in check_folder(tmp_path).findings}
+    assert (found["row-without-anatomy"], found["row-without-scan"]) == ("sub-02", "sub-04, sub-05")
+
+
+def test_a_table_may_list_scans_outside_of_its_folder_whose_names_are_judged(write_scan, tmp_path):
+    good = write_scan(tmp_path / "else/b.nii.gz")
+    named = write_scan(tmp_path / "Mustermann_Xaver/c.nii.gz", seed=1)
+    (tmp_path / "d").mkdir()
+    table = tmp_path / "d/scans.csv"
+    table.write_text(f"subject,path\ns1,{good}\ns2,{named}\n")
+    outcome = check_listed(table, [good, named])
+    assert len(outcome.volumes) == 2
+    assert [found.path.name for found in outcome.findings if found.rule.code == "identity-name"] == [
+        "Mustermann_Xaver"]
+    assert "Mustermann" not in as_json(outcome)

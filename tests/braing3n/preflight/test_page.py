@@ -16,10 +16,10 @@ from PIL import Image
 
 from braing3n.data.findings import Severity, finding
 from braing3n.data.tree import Entry, Kind, describe
-from braing3n.preflight.folder import Preflight
+from braing3n.preflight.outcome import Facts, Preflight, VolumeReport
 from braing3n.preflight.output import verdict
 from braing3n.preflight.page import histogram_path, write_page
-from braing3n.preflight.volume import Facts, VolumeReport, check_scan
+from braing3n.preflight.volume import check_scan
 
 ROOT = Path("/data/site")
 STAYS = "This page shows scans. It stays at the site."

@@ -1,3 +1,5 @@
+import json
+import os
 import re
 import runpy
 import sys
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from braing3n.data.findings import Severity
 from braing3n.data.people.mapping import ColumnMapping
-from braing3n.preflight.tables import cohort_findings, table_findings
+from braing3n.preflight.tables import cohort_findings, listing_findings, table_findings
 
 
 def _write(folder, text, name="participants.tsv"):
@@ -287,3 +289,45 @@ def test_ids_without_a_digit_are_told_by_their_line_alone(tmp_path):
 def test_an_id_that_is_another_in_capitals_or_blanks_is_a_second_row(tmp_path):
     _write(tmp_path, "participant_id\tage\nsub-01\t30\nSUB-01 \t30\n")
     assert _found(cohort_findings(tmp_path, {"sub-01"})) == {"id-twice": "'SUB-01 ' beside sub-01"}
+
+
+def test_a_table_whose_place_is_taken_by_a_folder_or_a_pipe_is_told_as_that(tmp_path):
+    (tmp_path / "sub-01").mkdir()
+    (tmp_path / "participants.tsv").mkdir()
+    assert _found(cohort_findings(tmp_path, {"sub-01"})) == {"table-missing": "a folder of this name"}
+    (tmp_path / "participants.tsv").rmdir()
+    os.mkfifo(tmp_path / "participants.tsv")
+    assert _found(cohort_findings(tmp_path, {"sub-01"})) == {
+        "table-missing": "a pipe or a device of this name"}
+
+
+def test_a_subject_with_other_images_alone_is_a_warning_and_one_without_any_an_error(tmp_path):
+    _write(tmp_path, "participant_id\tage\nsub-01\t30\nsub-02\t31\nsub-03\t32\n")
+    findings = cohort_findings(tmp_path, {"sub-01"}, imaged={"sub-01", "sub-02"})
+    assert [(one.rule.code, one.rule.severity, one.found) for one in findings] == [
+        ("row-without-scan", Severity.ERROR, "sub-03"),
+        ("row-without-anatomy", Severity.WARN, "sub-02")]
+
+
+@pytest.mark.parametrize(("levels", "found"), [
+    ({"1": "male", "2": "male"}, "1 and 2 of sex"), ({"0": "Female ", "1": "female"}, "0 and 1 of sex"),
+    ({"1": "male", "2": "female"}, None), ({"M": "male", "1": "male", "2": "female"}, None),
+    ({"1": "male", "2": "female", "-8": "missing", "-9": "missing"}, None),
+])
+def test_a_dictionary_in_which_two_numbers_mean_the_same_is_told(levels, found, tmp_path):
+    path = _write(tmp_path, "participant_id\tsex\n" + "".join(
+        f"sub-0{number}\t{1 + number % 2}\n" for number in range(1, 7)))
+    _write(tmp_path, json.dumps({"sex": {"Levels": levels}}), "participants.json")
+    assert _found(table_findings(path)).get("codes-alike") == found
+    mapping = ColumnMapping.model_validate({"subject": "participant_id", "sex": {
+        "column": "sex", "codes": {"1": "M", "2": "M"}}})
+    assert "codes-alike" not in _found(table_findings(path, mapping))
+
+
+def test_a_scan_that_is_listed_for_two_subjects_is_an_error_and_twice_for_one_a_warning(tmp_path):
+    (tmp_path / "link.nii").symlink_to("a.nii")
+    (tmp_path / "loop.nii").symlink_to("loop.nii")
+    table = _write(tmp_path, "subject,path\ns1,a.nii\ns2,link.nii\ns3,b.nii\ns3,./b.nii\ns4,c.nii\n"
+                             "s5,loop.nii\n", "scans.csv")
+    assert [(one.rule.code, one.path.name, one.found) for one in listing_findings(table)] == [
+        ("scan-of-two", "a.nii", "in lines 2, 3"), ("scan-twice", "b.nii", "in lines 4, 5")]
