@@ -112,7 +112,7 @@ detectorid manufacturer manufacturersmodelname site siteid sitename center centr
 institutionid clinic scanner softwareversions softwareversion conversionsoftware
 conversionsoftwareversion dcm2bidsversion dateoflastcalibration timeoflastcalibration
 dateofmanufacture dateofinstallation bidsversion dcmmetaversion pulsesequencedetails datasetdoi
-sourcedatasets generatedby license
+sourcedatasets generatedby license consistencyinfo
 """)
 # In a sidecar, names and addresses of anything; in a table of subjects there is no doubt.
 _OF_ANYTHING = words_of("name names nom noms nome nombre nombres naam navn namn nimi ime address "
@@ -160,6 +160,18 @@ def is_patient_number(name: str) -> bool:
     if name == "StudyID" or "".join(words) in _JOINED_NUMBERS:
         return True
     return not _PATIENT.isdisjoint(words) and set(words) <= _PATIENT | _FILLERS | _NUMBER
+
+
+def is_of_patient(key: str) -> bool:
+    """Tell whether a key says itself that its value is a patient's, as in a text about anything.
+
+    `Patient phone`, `OperatorsName` and `Surname` do; `First name` and `E-mail address` are an
+    author's as well.
+    """
+    words = set(_split(key))
+    is_staff_or_surname = kind_of_key(key) is Kind.NAME and (
+        bool(words & _STAFF) or words.isdisjoint(("name", "names")))
+    return bool(words & _PERSON) or is_staff_or_surname or bool(_keyword(key))
 
 
 def is_date(name: str) -> bool:

@@ -20,10 +20,12 @@ _LISTED = r"(?:(?<![\w.+-])[-+]?\d{1,7}[ ,;\t]{1,4})"
 _NUMBERS = re.compile(r"(?<![\w.])[-+]?\d{0,4}\.\d+(?:[eE][-+]?\d{1,3})?(?![\w.])"
                       r"|(?<=[\"'>])[-+]?\d{1,7}(?=[\"'<])"
                       rf"|(?P<first>{_LISTED}{{8}}){_LISTED}+(?P<last>{_LISTED}{{2}})")
-# One of these is in everything that names a person: a mark, many digits, a month between hyphens, a
-# user's folder, two capitalised words, initial and surname.
-_CANDIDATE = re.compile(r"[@^\\~]|\d{3}|(?:\d[ ./()_-]{0,2}){6}|\d[./-]\d\d?[./-]\d|\d-[A-Za-z]"
-                        r"|/[hpuHPU]|[A-Za-z]:/"
+# One of these is in everything that names a person: a mark, six digits, a year, a month or a number
+# of two digits between marks, a short number behind a word for it, a user's folder, two capitalised
+# words, initial and surname.
+_CANDIDATE = re.compile(r"[@^\\~]|(?:\d[ ./()_-]{0,2}){6}|(?:19|20)\d\d|\d[./-]\d\d?[./-]\d|\d-[A-Za-z]"
+                        r"|(?i:mrn|n\.|uhid|empi|piz|ipp|nhc|kvnr|no|nr|num|number|nummer|numero|id"
+                        r"|[°º#])[\s_.:#=/-]{0,3}[A-Za-z]{0,3}-?\d{4}|/[hpuHPU]|[A-Za-z]:/"
                         r"|[A-ZÀ-Þ\u0370-\u1fff][^\W\d_]*[ _.,+'-]{1,2}[A-ZÀ-Þ\u0370-\u1fff]")
 
 

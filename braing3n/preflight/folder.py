@@ -12,7 +12,7 @@ from braing3n.data.findings import Finding, Severity, finding
 from braing3n.data.people.mapping import ColumnMapping, load_mapping
 from braing3n.data.tree import Entry, Kind, describe, stem_of, walk
 from braing3n.errors import CohortError
-from braing3n.identity.findings import is_dicom, sidecar_identity, table_identity
+from braing3n.identity.findings import is_dicom, sidecar_identity, table_identity, text_identity
 from braing3n.preflight.between import between_files, between_scans
 from braing3n.preflight.known import what_is_known
 from braing3n.preflight.labels import LabelReport, check_labels, grid_findings
@@ -202,8 +202,11 @@ def _check_entry(entry: Entry, has_image: bool, with_picture: bool) -> Report:
             return check_other_image(entry)
         case Kind.SIDECAR:
             return (*sidecar_findings(entry.path, has_image), *sidecar_identity(entry.path))
-    is_patient_file = entry.kind is Kind.OTHER and is_dicom(entry.path)
-    return (finding("dicom-left", entry.path, "a DICOM file"),) if is_patient_file else ()
+    if entry.kind is not Kind.OTHER:
+        return ()
+    is_patient_file = is_dicom(entry.path)
+    return ((finding("dicom-left", entry.path, "a DICOM file"),) if is_patient_file
+            else tuple(text_identity(entry.path)))
 
 
 def _merged(found: Iterable[Finding]) -> list[Finding]:
