@@ -48,6 +48,9 @@ datanascimento geboortedatum fodselsdato fodelsedatum fodselsdag syntymaaika dat
 """)
 _BORN = words_of("birth born geb geburt geboren naissance nee nacimiento nac nascita nato nascimento "
                   "urodzenia fodsel")
+_BIRTH_YEAR = words_of("yob birthyear yearofbirth geburtsjahr gebjahr anneenaissance annonascita "
+                       "anonacimiento anonascimento geboortejaar fodselsar rokurodzenia")
+_YEAR = words_of("year jahr annee anno ano jaar ar rok")
 _DATE = words_of("date datum fecha dato datetime timestamp zeitpunkt дата 日期 日付")
 _DAY = _DATE | words_of("data dt day tag jour dia giorno")
 _TIME = _DATE | words_of("data dt time zeit uhrzeit hora heure ora")
@@ -184,6 +187,12 @@ def is_time(name: str) -> bool:
     return any(word in _TIME or word.endswith((*_DATE_ENDS, "time")) for word in _split(name))
 
 
+def is_birth_year(name: str) -> bool:
+    """Tell whether a name announces a year of birth."""
+    words = frozenset(_words(name))
+    return "".join(_words(name)) in _BIRTH_YEAR or bool(words & _BORN and words & _YEAR)
+
+
 def age_unit(name: str, said: Mapping[str, str] = MappingProxyType({})) -> AgeUnit | None:
     """Return the unit of a column or key that holds ages, or None where it holds something else.
 
@@ -214,6 +223,7 @@ def _kind_of_words(words: tuple[str, ...]) -> Kind | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def _split(name: str) -> tuple[str, ...]:
     """Return the words of a name: accents, capitals and marks do not count."""
     spaced = re.sub(r"(?<=[a-zß-ÿ])(?=[A-Z])", " ", fold(name.replace("ß", "ss")))
