@@ -26,6 +26,7 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
     litter, unused = defaultdict[Path, list[str]](list), Counter[str]()
     unread = Counter[str]()
     for entry in entries:
+        found += name_identity(entry.path, root)
         match entry.kind:
             case Kind.LITTER:
                 litter[entry.path.parent].append(entry.path.name)
@@ -40,7 +41,6 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
                 found.append(finding("format-foreign", entry.path, f"a file ending in "
                                      f"{''.join(entry.path.suffixes[-2:])}"))
         found += _of_name(entry)
-        found += name_identity(entry.path, root)
     found += [finding("file-litter", folder, _listed(names)) for folder, names in litter.items()]
     if unread:
         found.append(finding("file-not-read", root, _listed(

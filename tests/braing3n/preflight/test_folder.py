@@ -242,3 +242,12 @@ def test_a_dataset_without_a_table_is_told_and_loose_files_need_none(write_scan,
     write_scan(tmp_path / "set/sub-01/anat/sub-01_T1w.nii.gz")
     assert "table-missing" not in _codes(tmp_path / "loose")
     assert "table-missing" in _codes(tmp_path / "set")
+
+
+def test_a_text_file_that_names_a_patient_is_told(write_scan, tmp_path):
+    write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    (tmp_path / "session.xml").write_text("<PatientName>Mustermann</PatientName>")
+    (tmp_path / "README").write_text("by Jane Doe, 2018-07-10")
+    found = [(one.rule.code, one.path.name) for one in check_folder(tmp_path).findings
+             if one.rule.severity is Severity.PRIVACY]
+    assert found == [("identity-text", "session.xml")]
