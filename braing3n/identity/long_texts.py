@@ -20,13 +20,14 @@ _LISTED = r"(?:(?<![\w.+-])[-+]?\d{1,7}[ ,;\t]{1,4})"
 _NUMBERS = re.compile(r"(?<![\w.])[-+]?\d{0,4}\.\d+(?:[eE][-+]?\d{1,3})?(?![\w.])"
                       r"|(?<=[\"'>])[-+]?\d{1,7}(?=[\"'<])"
                       rf"|(?P<first>{_LISTED}{{8}}){_LISTED}+(?P<last>{_LISTED}{{2}})")
+_CAPITAL = r"[A-ZÀ-Þ\u0100-\u024f\u0370-\u1fff]"
 # One of these is in everything that names a person: a mark, six digits, a year, a month or a number
 # of two digits between marks, a short number behind a word for it, a user's folder, two capitalised
 # words, initial and surname.
 _CANDIDATE = re.compile(r"[@^\\~]|(?:\d[ ./()_-]{0,2}){6}|(?:19|20)\d\d|\d[./-]\d\d?[./-]\d|\d-[A-Za-z]"
                         r"|(?i:mrn|n\.|uhid|empi|piz|ipp|nhc|kvnr|no|nr|num|number|nummer|numero|id"
                         r"|[°º#])[\s_.:#=/-]{0,3}[A-Za-z]{0,3}-?\d{4}|/[hpuHPU]|[A-Za-z]:/"
-                        r"|[A-ZÀ-Þ\u0370-\u1fff][^\W\d_]*[ _.,+'-]{1,2}[A-ZÀ-Þ\u0370-\u1fff]")
+                        rf"|{_CAPITAL}[^\W\d_]*[ _.,+'-]{{1,2}}{_CAPITAL}")
 
 
 def kinds_in(text: str) -> tuple[Kind, ...]:
@@ -35,11 +36,10 @@ def kinds_in(text: str) -> tuple[Kind, ...]:
     Args:
         text: Any text. Beyond `MAX_LONG` characters it is `Kind.OPAQUE`.
     """
-    if len(text) <= MAX_CHARS:
-        return in_order(kind for line in text.splitlines() for kind in kinds(line))
     if len(text) > MAX_LONG:
         return (Kind.OPAQUE,)
-    pieces = dict.fromkeys(_pieces(_NUMBERS.sub(_without_numbers, text)))
+    pieces = (text.splitlines() if len(text) <= MAX_CHARS
+              else dict.fromkeys(_pieces(_NUMBERS.sub(_without_numbers, text))))
     return in_order(kind for piece in filter(_CANDIDATE.search, pieces) for kind in kinds(piece))
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from braing3n.identity.words import GIVEN_NAMES, IMAGING, INSTITUTIONS, PLACES, TITLES
+from braing3n.identity.words import GIVEN_NAMES, IMAGING, INSTITUTIONS, PLACES, TITLES, fold
 
 _LETTER = r"[^\W\d_]"
 # DOE^JANE, DOE^, ^JANE; but not T2^star or Head^General.
@@ -72,7 +72,7 @@ def _is_protocol(words: list[str]) -> bool:
 
 def _is_person(first: str, second: str, joint: str, is_label: bool) -> bool:
     """Tell whether two words that follow each other are given name and surname, in any order."""
-    lower = (first.casefold(), second.casefold())
+    lower = (fold(first.casefold()), fold(second.casefold()))
     if not IMAGING.isdisjoint(lower) or PLACES.issuperset(lower):
         return False
     if joint not in (*_JOINTS, " ") and not (is_label and len(joint) == 1 and not joint.isascii()):

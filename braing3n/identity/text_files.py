@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from braing3n.identity.content import Hit, Kind
-from braing3n.identity.fields import is_of_patient
+from braing3n.identity.fields import is_of_patient, kind_of_key
 from braing3n.identity.free_text import is_asked, is_likely, pairs_in, shown_keys
 from braing3n.identity.keys import kinds_by_key
 from braing3n.identity.long_texts import MAX_LONG, kinds_in
@@ -59,7 +59,9 @@ def _is_said(key: str, kind: Kind, value: str) -> bool:
     if kind in _OF_ANYBODY and not is_of_patient(key):
         return False
     # In a sentence such as "names of patients: removed by hand" no name follows.
-    return kind is not Kind.NAME or not value[0].islower()
+    is_name = value[0].isalpha() and not value[0].islower()
+    # A program's times are of its files.
+    return is_name if kind is Kind.NAME else (kind is not Kind.DATE or kind_of_key(key) is Kind.DATE)
 
 
 def _by_itself(text: str) -> Iterator[Hit]:

@@ -37,7 +37,8 @@ def test_what_a_text_says_of_a_patient_is_found(text, kind, tmp_path):
     "The names of patients: removed by hand", "Age: 18 - 95 years", "grant no. R01 MH123456",
     "PatientName: anonymous", "sub-01: repeated on 2018-07-10",
     "see doi:10.18112/openneuro.ds002748.v1.0.5",
-    "Patients were scanned from 2018-07-10", "/home/user/data", "version: 20180710",
+    "Patients were scanned from 2018-07-10", "/home/user/data", "mtime: 1531222727", "operator: '=='",
+    "version: 20180710",
     "cm^{2} and DOE^JANE"])
 def test_what_every_data_set_says_of_itself_passes(text, tmp_path):
     assert judge(tmp_path, text, "README") == []

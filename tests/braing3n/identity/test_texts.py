@@ -20,7 +20,7 @@ born 660131 F|geb. 31.1.66|DOB: 01/31/66
 """
 NAMES = """
 DOE^JANE|Doe^Jane^^Dr|EXAMPLE^A|^JANE|Müller^Hans|WHITE^A|Doe, Jane|Jane Doe|DOE JANE
-Doe_Jane|DOE_JANE|doe_jane_t1.nii.gz|JaneDoe|Jane.Doe|Li_Wei|sub-Doe_Jane_T1w.nii.gz
+Doe_Jane|DOE_JANE|doe_jane_t1.nii.gz|JaneDoe|Jane.Doe|Li_Wei|Jürgen Quandt|sub-Doe_Jane_T1w.nii.gz
 J. Mustermann|Case 12 E.Mustermann|JANE-DOE_1|JaneMustermann1|Xaver✓Quandt
 Dr Example|DR EXAMPLE|Prof. X|Frau Schmidt|Mme Dupont|Dr. med. Müller|O'Brien_Mary
 """
