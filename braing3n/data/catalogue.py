@@ -56,7 +56,8 @@ _FILES = (
     ("file-unused", _I, "images that training does not use",
      "T1w, T2w, FLAIR or T1c scans", "nothing needs to be done, unless one should be used: then "
      "give it a BIDS name"),
-    ("file-not-read", _I, "files that are not looked into", "scans, tables and sidecars",
+    ("file-not-read", _I, "files that are looked into for keys and record numbers alone, or not at all",
+     "scans, tables and sidecars",
      "look at them yourself before the folder is passed on: they may name a person"),
     ("scans-none", _E, "no scan to train on", "NIfTI files of T1w, T2w, FLAIR or T1c scans",
      "name the folder that holds the sub-* folders, or convert the scans to NIfTI"),
@@ -240,12 +241,16 @@ _SIDECARS = (
 _PRIVACY = (
     ("identity-header", _P, "text in a NIfTI header that may name a person",
      "no name, number, date or address", _SCRUB),
-    ("identity-extension", _P, "a NIfTI extension that may name a person",
+    ("identity-extension", _P, "a NIfTI extension, or other bytes beside header and voxels, that may "
+     "name a person",
      "no name, number, date or address", _SCRUB),
     ("identity-sidecar", _P, "a field of a sidecar that may name a person",
      "no name, number, date or address", _SCRUB),
     ("identity-table", _P, "a column of a table that may name a person",
      "a pseudonym, age and sex; no name, number, date or address", _SCRUB),
+    ("identity-text", _P, "a text file that names a patient, perhaps",
+     "nothing of a patient; only keys, such as `PatientName:`, and record numbers are looked for",
+     "remove it from the folder; `braing3n site scrub` leaves such files behind"),
     ("identity-name", _P, "a file or folder name that may name a person", "a pseudonym",
      "rename it with a pseudonym"),
     ("age-over-89", _P, "an age over 89, which may point at a person", "at most 89 years",

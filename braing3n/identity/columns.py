@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from braing3n.data.people.covariates import AgeUnit
 from braing3n.data.people.dictionaries import read_dictionary
 from braing3n.identity.content import Kind, in_order
 from braing3n.identity.fields import (
     age_unit,
+    is_birth_year,
     is_date,
     is_of_hospital,
     is_patient_number,
@@ -22,6 +24,7 @@ from braing3n.identity.values import (
     is_epoch,
     is_number_of_patient,
     is_old,
+    is_old_birth_year,
     is_removed,
     is_serial_day,
     is_short_date,
@@ -100,9 +103,18 @@ def _column_kinds(name: str, counts: Counter[str], is_of_persons: bool,
         return ()
     told = Counter({text.strip(): count for text, count in counts.items() if not is_removed(text)})
     unit = age_unit(name, units)
-    is_old_here = unit is not None and any(is_old(text, unit) for text in told)
     return in_order((*kinds(name), *_kinds_by_name(name, told, is_of_persons),
-                     *_kinds_by_content(name, told), *((Kind.AGE,) if is_old_here else ())))
+                     *_kinds_of_ages(name, told, unit), *_kinds_by_content(name, told)))
+
+
+def _kinds_of_ages(name: str, told: Counter[str], unit: AgeUnit | None) -> Iterator[Kind]:
+    if unit is not None and any(is_old(text, unit) for text in told):
+        yield Kind.AGE
+    # In place of ages, a program may have written what it made them of.
+    if unit is not None and any(map(is_short_date, told)):
+        yield Kind.DATE
+    if (unit == "years" or is_birth_year(name)) and any(map(is_old_birth_year, told)):
+        yield Kind.BIRTH_YEAR
 
 
 def _kinds_by_name(name: str, told: Counter[str], is_of_persons: bool) -> Iterator[Kind]:

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     PHONE = "a telephone number"
     PATH = "a path"
     ADDRESS = "an address"
+    BIRTH_YEAR = "a year of birth over 89 years ago"
     AGE = "an age over 89"
     OPAQUE = "content that cannot be looked into"
 

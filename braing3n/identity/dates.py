@@ -37,6 +37,12 @@ _PATTERNS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (
     rf"(?<![a-z]){_MONTH}[ _-]{{1,2}}(?P<d>\d\d?)(?:st|nd|rd|th)?,?[ _-]{{1,2}}{_CLOCK}{_YEAR}(?!\d)",
     rf"(?<!\d){_YEAR}[-/ ._]?{_MONTH}[-/ ._]?(?P<d>\d\d?)(?!\d)",
 ))
+# What all of them have: a year, or the month between hyphens.
+_POSSIBLE = re.compile(r"(?:19|20)\d\d|\d-[A-Za-z]|\d{6}|\d[./-]\d\d?[./-]\d")
+# With a year of two digits, and blanks or nothing between, a date is told by what stands before it.
+_BIRTH = re.compile(r"(?<![a-z])(?:born|dob|birth(?: ?(?:day|date))?|date of birth|geb(?:oren)?"
+                    r"|nato il|nata il|nacido el|nee? le|naissance)[ :=.]{1,3}(?:on |am )?"
+                    r"(\d\d?)([./-]?)(\d\d?)\2(\d\d)(?!\d)", re.IGNORECASE)
 # The image archive of LONI ends its file names with the time of a file's upload.
 _ARCHIVE = re.compile(r"_br(?:_raw)?_$", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
@@ -52,12 +58,15 @@ def full_dates(folded: str) -> Iterator[tuple[int, int]]:
     Yields:
         (first, last + 1) character.
     """
+    if _POSSIBLE.search(folded) is None:
+        return
     for pattern in _PATTERNS:
         for match in pattern.finditer(folded):
             year = _year_of(match)
             if year is not None and not _is_programs(folded[max(0, match.start() - _BEFORE):
                                                             match.start()], year, match):
                 yield match.span()
+    yield from (match.span() for match in _BIRTH.finditer(folded) if _is_short(match))
 
 
 def _year_of(match: re.Match[str]) -> int | None:
@@ -73,6 +82,13 @@ def _year_of(match: re.Match[str]) -> int | None:
         days = {(month, int(parts["d"]))}
     is_day = any(_is_day(year, month, day) for month, day in days)
     return year if is_day and FIRST_YEAR <= year <= _LAST_YEAR else None
+
+
+def _is_short(match: re.Match[str]) -> bool:
+    """Tell day, month and year of two digits, in an order that people use."""
+    first, second, third = int(match[1]), int(match[3]), int(match[4])
+    return any(_is_day(2000, month, day)
+               for month, day in ((second, first), (first, second), (second, third)))
 
 
 def _is_day(year: int, month: int, day: int) -> bool:

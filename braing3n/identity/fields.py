@@ -48,6 +48,9 @@ datanascimento geboortedatum fodselsdato fodelsedatum fodselsdag syntymaaika dat
 """)
 _BORN = words_of("birth born geb geburt geboren naissance nee nacimiento nac nascita nato nascimento "
                   "urodzenia fodsel")
+_BIRTH_YEAR = words_of("yob birthyear yearofbirth geburtsjahr gebjahr anneenaissance annonascita "
+                       "anonacimiento anonascimento geboortejaar fodselsar rokurodzenia")
+_YEAR = words_of("year jahr annee anno ano jaar ar rok")
 _DATE = words_of("date datum fecha dato datetime timestamp zeitpunkt дата 日期 日付")
 _DAY = _DATE | words_of("data dt day tag jour dia giorno")
 _TIME = _DATE | words_of("data dt time zeit uhrzeit hora heure ora")
@@ -112,7 +115,7 @@ detectorid manufacturer manufacturersmodelname site siteid sitename center centr
 institutionid clinic scanner softwareversions softwareversion conversionsoftware
 conversionsoftwareversion dcm2bidsversion dateoflastcalibration timeoflastcalibration
 dateofmanufacture dateofinstallation bidsversion dcmmetaversion pulsesequencedetails datasetdoi
-sourcedatasets generatedby license
+sourcedatasets generatedby license consistencyinfo
 """)
 # In a sidecar, names and addresses of anything; in a table of subjects there is no doubt.
 _OF_ANYTHING = words_of("name names nom noms nome nombre nombres naam navn namn nimi ime address "
@@ -162,6 +165,18 @@ def is_patient_number(name: str) -> bool:
     return not _PATIENT.isdisjoint(words) and set(words) <= _PATIENT | _FILLERS | _NUMBER
 
 
+def is_of_patient(key: str) -> bool:
+    """Tell whether a key says itself that its value is a patient's, as in a text about anything.
+
+    `Patient phone`, `OperatorsName` and `Surname` do; `First name` and `E-mail address` are an
+    author's as well.
+    """
+    words = set(_split(key))
+    is_staff_or_surname = kind_of_key(key) is Kind.NAME and (
+        bool(words & _STAFF) or words.isdisjoint(("name", "names")))
+    return bool(words & _PERSON) or is_staff_or_surname or bool(_keyword(key))
+
+
 def is_date(name: str) -> bool:
     """Tell whether a name announces a date."""
     return any(word in _DATE or word.endswith(_DATE_ENDS) for word in _split(name))
@@ -170,6 +185,12 @@ def is_date(name: str) -> bool:
 def is_time(name: str) -> bool:
     """Tell whether a name announces a time, or a date and a time."""
     return any(word in _TIME or word.endswith((*_DATE_ENDS, "time")) for word in _split(name))
+
+
+def is_birth_year(name: str) -> bool:
+    """Tell whether a name announces a year of birth."""
+    words = frozenset(_words(name))
+    return "".join(_words(name)) in _BIRTH_YEAR or bool(words & _BORN and words & _YEAR)
 
 
 def age_unit(name: str, said: Mapping[str, str] = MappingProxyType({})) -> AgeUnit | None:
@@ -202,6 +223,7 @@ def _kind_of_words(words: tuple[str, ...]) -> Kind | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def _split(name: str) -> tuple[str, ...]:
     """Return the words of a name: accents, capitals and marks do not count."""
     spaced = re.sub(r"(?<=[a-zß-ÿ])(?=[A-Z])", " ", fold(name.replace("ß", "ss")))

@@ -5,23 +5,32 @@ from pathlib import Path
 from typing import Any
 
 from braing3n.data.findings import Finding, finding
-from braing3n.data.nifti.extensions import TEXT_FIELDS, UNREADABLE, Extension
+from braing3n.data.nifti.extensions import (
+    AFTER_VOXELS,
+    GZIP_NAME,
+    OTHER_PLACES,
+    TEXT_FIELDS,
+    Extension,
+)
 from braing3n.data.people.table_text import UnreadableError
 from braing3n.identity.columns import column_hits, said_units
 from braing3n.identity.content import Hit, Kind, describe_hits, in_order
 from braing3n.identity.dicom import dicom_hits, is_dicom
+from braing3n.identity.free_text import text_hits
 from braing3n.identity.json_text import (
     MAX_BYTES,
     UnreadableJsonError,
     clean_json,
-    hits_in_damaged,
     is_about_dataset,
 )
+from braing3n.identity.raw_bytes import decoded, is_text
 from braing3n.identity.sheets import read_sheets
+from braing3n.identity.text_files import text_file_hits
 from braing3n.identity.texts import has_absolute_path, kinds
 from braing3n.identity.values import is_number_of_patient, is_removed
 
-__all__ = ["header_findings", "is_dicom", "name_identity", "sidecar_identity", "table_identity"]
+__all__ = ["header_findings", "is_dicom", "name_identity", "sidecar_identity", "table_identity",
+           "text_identity"]
 
 # Registered codes of extensions that hold numbers alone: b-values, directions, timing.
 _NUMERIC_CODES = {20, 22, 24, 26, 28, 36}
@@ -42,8 +51,7 @@ def header_findings(path: Path, header: Any, extensions: Iterable[Extension]) ->
     for number, (code, content) in enumerate(extensions, start=1):
         inside = _extension_hits(code, content)
         if inside:
-            where = f"extension {number} (code {code})" if code != UNREADABLE else (
-                "bytes that are no extension")
+            where = OTHER_PLACES.get(code, f"extension {number} (code {code})")
             found.append(finding("identity-extension", path, f"{where}: {describe_hits(inside)}"))
     return found
 
@@ -53,13 +61,13 @@ def sidecar_identity(path: Path) -> list[Finding]:
     try:
         if path.stat().st_size > MAX_BYTES:
             return [finding("identity-sidecar", path, describe_hits([Hit((), Kind.OPAQUE)]))]
-        text = _decoded(path.read_bytes())
+        text = decoded(path.read_bytes())
     except OSError:
         return []  # `sidecar-damaged` says so
     try:
         _, hits = clean_json(text, is_about_dataset=is_about_dataset(path.name))
     except UnreadableJsonError:
-        hits = hits_in_damaged(text)
+        hits = text_hits(text)
     return _findings("identity-sidecar", path, hits)
 
 
@@ -75,6 +83,14 @@ def table_identity(path: Path) -> list[Finding]:
         hits += [Hit((prefix + hit.label,), hit.kind)
                  for hit in column_hits(sheet.header, sheet.rows, units)]
     return _findings("identity-table", path, hits)
+
+
+def text_identity(path: Path) -> list[Finding]:
+    """Judge a text file, such as a log or a note; other files have no findings."""
+    try:
+        return _findings("identity-text", path, text_file_hits(path))
+    except OSError:
+        return []  # the check of the folder says that it cannot be read
 
 
 def name_identity(path: Path, root: Path) -> list[Finding]:
@@ -105,43 +121,27 @@ def _findings(code: str, path: Path, hits: Sequence[Hit]) -> list[Finding]:
 
 def _field_kinds(raw: bytes) -> tuple[Kind, ...]:
     """Judge one text field of a header."""
-    text = _decoded(raw)
+    text = decoded(raw)
     if is_removed(text):
         return ()
-    return in_order((*kinds(text, is_label=True), *_path_kinds(text),
+    return in_order((*kinds(text, is_label=True), *((Kind.PATH,) if has_absolute_path(text) else ()),
                      *((Kind.RECORD,) if is_number_of_patient(text) else ())))
 
 
-def _path_kinds(text: str) -> tuple[Kind, ...]:
-    return (Kind.PATH,) if has_absolute_path(text) else ()
-
-
 def _extension_hits(code: int, content: bytes) -> Sequence[Hit]:
-    """Judge an extension: JSON by its keys, DICOM by its attributes, all else as text."""
+    """Judge what is not the header or voxels: DICOM by its attributes, a file's name as one."""
     content = content.rstrip(b"\0 ")
     if not content:
         return ()
     if code == _DICOM_CODE:
         return dicom_hits(content)
-    if not _is_text(content):
-        return () if code in _NUMERIC_CODES else (Hit((), Kind.OPAQUE),)
-    text = _decoded(content)
+    if code == GZIP_NAME:
+        return [Hit((), kind) for kind in kinds(decoded(content), is_label=True)]
+    if not is_text(content):
+        # Voxels that the header does not count are often left over.
+        return () if code in _NUMERIC_CODES or code == AFTER_VOXELS else (Hit((), Kind.OPAQUE),)
+    text = decoded(content)
     try:
         return clean_json(text)[1]
     except UnreadableJsonError:
-        return (*hits_in_damaged(text), *(Hit((), kind) for kind in _path_kinds(text)))
-
-
-def _is_text(content: bytes) -> bool:
-    """Tell text from numbers and compressed bytes."""
-    strange = sum(byte < 9 or 13 < byte < 32 for byte in content)
-    return strange == 0 or (strange == content.count(0) and strange * 10 < len(content))
-
-
-def _decoded(raw: bytes) -> str:
-    """Return bytes as text: UTF-8, or else Western European; control characters become blanks."""
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    return "".join(char if char.isprintable() or char in "\t\n\r" else " " for char in text).strip()
+        return (*text_hits(text), *((Hit((), Kind.PATH),) if has_absolute_path(text) else ()))

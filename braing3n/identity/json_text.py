@@ -2,19 +2,25 @@
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from braing3n.identity.content import Hit, Kind, in_order
+from braing3n.identity.dicom import dicom_hits
 from braing3n.identity.fields import is_of_hospital
+from braing3n.identity.free_text import shown_keys, text_hits
 from braing3n.identity.keys import kinds_by_key, says_something
 from braing3n.identity.texts import kinds
 from braing3n.identity.values import is_removed
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 200
-_PAIR = re.compile(r'"([^"\\]{1,64})"\s{0,8}:\s{0,8}("[^"\\]{0,256}"|[^\s,"}\]]{1,64})')
+# Shorter ones are words, and digests are hexadecimal.
+_LEAST_BASE64 = 64
+_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{64,}={0,2}\s*")
+_HEX = re.compile(r"[0-9a-fA-F\s]+")
 # What a data dictionary says of a column (BIDS). It describes, and is of no patient.
 _DESCRIBING = {"Description", "LongName", "Levels", "Units", "TermURL", "Derivative"}
 # Of what is written about a data set as a whole, only these are of a patient.
@@ -97,12 +103,37 @@ def _clean_pair(key: str, value: Any, place: tuple[str, ...], is_lenient: bool,
 
 def _leaf_kinds(value: Any, is_lenient: bool) -> list[Kind]:
     if isinstance(value, str) and not is_removed(value):
-        found = kinds(value)
-    elif isinstance(value, int) and abs(value) >= 10**7:
-        found = tuple(kind for kind in kinds(str(value)) if kind is Kind.DATE)
+        found = [hit.kind for hit in hits_within(value)]
+    elif isinstance(value, int) and 10**7 <= abs(value) < 10**17:
+        found = [kind for kind in kinds(str(value)) if kind is Kind.DATE]
     else:
         return []
-    return [kind for kind in found if not is_lenient or kind in _NEVER_DESCRIBING]
+    return [kind for kind in in_order(found) if not is_lenient or kind in _NEVER_DESCRIBING]
+
+
+def hits_within(text: str) -> tuple[Hit, ...]:
+    """Judge a text in a field: it may be JSON itself, or bytes in base64, such as a header."""
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return clean_json(text)[1]
+        except UnreadableJsonError:
+            return text_hits(text)
+    content = _from_base64(text)
+    if content is None:
+        return text_hits(text)
+    if content.isascii():
+        return text_hits(content.decode())
+    # Other bytes, such as pictures, are too many kinds to be told.
+    return tuple(hit for hit in dicom_hits(content) if hit.kind is not Kind.OPAQUE)
+
+
+def _from_base64(text: str) -> bytes | None:
+    if len(text) < _LEAST_BASE64 or _BASE64.fullmatch(text) is None or _HEX.fullmatch(text):
+        return None
+    try:
+        return b64decode(text)
+    except ValueError:
+        return None
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -127,8 +158,7 @@ def _is_described(value: Any) -> bool:
 
 
 def _named(place: tuple[str, ...]) -> tuple[str, ...]:
-    """Return keys that may be shown: those that name nobody themselves."""
-    return tuple("(key)" if kinds(key) else key for key in place if key != "[]")
+    return shown_keys(tuple(key for key in place if key != "[]"))
 
 
 def _plain(value: Any) -> Any:
@@ -140,12 +170,3 @@ def _plain(value: Any) -> Any:
 def is_about_dataset(name: str) -> bool:
     """Tell by its name BIDS' description of a data set, which names its authors."""
     return name.casefold() == "dataset_description.json"
-
-
-def hits_in_damaged(text: str) -> tuple[Hit, ...]:
-    """Look through what should be JSON but is not: pairs of key and value, and every line."""
-    hits = [Hit(_named((match[1],)), kind) for match in _PAIR.finditer(text)
-            for kind in kinds_by_key(match[1], match[2].strip('"'))]
-    hits += [Hit((), kind) for kind in in_order(kind for line in text.splitlines()
-                                                for kind in kinds(line))]
-    return tuple(dict.fromkeys(hits))

@@ -6,13 +6,13 @@ pseudonym from a name, they do not find; a person has to look as well.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from braing3n.identity.content import Kind, in_order
 from braing3n.identity.dates import full_dates
-from braing3n.identity.names import person_names
-from braing3n.identity.words import fold
+from braing3n.identity.names import has_given_name, person_names
+from braing3n.identity.words import IMAGING, TITLES, fold
 
 MAX_CHARS = 16_384
 """A longer text is not looked through, but counts as one that may name a person."""
@@ -44,8 +44,9 @@ def kinds(text: str, *, is_label: bool = False) -> tuple[Kind, ...]:
 def redact(text: str, *, is_label: bool = False) -> str:
     """Return a text with `***` in place of all that may name a person, for a screen or a log.
 
-    What looks like a path or a file's name is judged as such, even within a sentence. Texts of
-    more than `MAX_CHARS` characters are cut there.
+    What looks like a path or a file's name is judged as such, even within a sentence; words joined
+    to a common given name are as well. A word of a name is hidden wherever it stands again. Texts
+    of more than `MAX_CHARS` characters are cut there.
 
     Args:
         text: Any text.
@@ -54,17 +55,37 @@ def redact(text: str, *, is_label: bool = False) -> str:
     text = unicodedata.normalize("NFC", text)
     cut = text[:MAX_CHARS]
     is_label = is_label or " " not in cut.strip() or _FILE_END.search(cut) is not None
-    places = [span[:2] for span in _spans(cut, is_label)]
+    spans = list(_spans(cut, is_label))
     for token in () if is_label else _TOKEN.finditer(cut):
-        if not {"/", "\\"}.isdisjoint(token.group()) or _FILE_END.search(token.group()):
-            places += [(token.start() + span.start, token.start() + span.end)
-                       for span in _spans(token.group(), is_label=True)]
+        word = token.group()
+        is_path = not {"/", "\\"}.isdisjoint(word) or _FILE_END.search(word) is not None
+        if is_path or has_given_name(word):
+            spans += [Span(token.start() + span.start, token.start() + span.end, span.kind)
+                      for span in _spans(word, is_label=True)]
+    places = [span[:2] for span in spans]
+    for word in _words_of_names(cut[span.start : span.end] for span in spans
+                                if span.kind is Kind.NAME):
+        places += [match.span() for match in
+                   re.finditer(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", cut, re.IGNORECASE)]
     pieces, end = [], 0
     for first, last in sorted(places):
         if last > end:
             pieces += [cut[end:first], _HIDDEN] if first >= end else []
             end = last
     return "".join(pieces) + cut[end:] + ("..." if len(text) > MAX_CHARS else "")
+
+
+def name_words(text: str) -> frozenset[str]:
+    """Return the words, in lower case, of the persons that a file's name names, perhaps."""
+    text = unicodedata.normalize("NFC", text)[:MAX_CHARS]
+    return _words_of_names(text[span.start : span.end] for span in _spans(text, is_label=True)
+                           if span.kind is Kind.NAME)
+
+
+def _words_of_names(names: Iterable[str]) -> frozenset[str]:
+    """Return the words of names that are long enough to be told from others."""
+    words = {word for name in names for word in re.findall(r"[^\W\d_]{3,}", name.casefold())}
+    return frozenset(words - IMAGING - {title.casefold() for title in TITLES})
 
 
 def has_absolute_path(text: str) -> bool:
@@ -74,14 +95,19 @@ def has_absolute_path(text: str) -> bool:
 
 def _spans(text: str, is_label: bool) -> Iterator[Span]:
     """Yield all places, which may overlap."""
-    for match in _EMAIL.finditer(text):
-        yield Span(*match.span(), Kind.EMAIL)
+    # Most texts are short words: what cannot be in them is not looked for.
+    has_number, has_path = _NUMBERS.search(text) is not None, not _PATH_MARKS.isdisjoint(text)
+    if "@" in text:
+        for match in _EMAIL.finditer(text):
+            yield Span(*match.span(), Kind.EMAIL)
     text = _without_web(text)
     for first, last in full_dates(fold(text)):
         yield Span(first, last, Kind.DATE)
     for first, last in person_names(text, is_label=is_label):
         yield Span(first, last, Kind.NAME)
     for kind, pattern, is_meant in _PATTERNS:
+        if not (has_path if kind is Kind.PATH else has_number):
+            continue
         for match in pattern.finditer(text):
             if is_meant is None or is_meant(match.group()):
                 # The first group, where there is one, is what names a person: a user's folder.
@@ -126,9 +152,12 @@ def _is_standard(text: str) -> bool:
     return text.startswith("1.2.840.10008.")
 
 
-# user@host; not a repository at a commit or a program at a version.
-_EMAIL = re.compile(r"(?<![\w.+-])(?!git@)[A-Za-z0-9][\w.+-]{0,63}@(?!v?\d|[0-9a-f]{7,40}(?!\w))"
-                    r"[A-Za-z](?:[\w-]+|(?=\.))(?:\.[\w-]+){0,8}")
+# user@host; not a repository at a commit, a program at a version or a sequence at a field strength.
+_IP = r"[1-9]\d{1,2}(?:\.\d{1,3}){3}(?![\w.])"
+_VERSION = r"(?i:rc|beta|alpha|dev|pre|post|rel|stable|final|tesla|[kmg]?hz|sec|min|deg|bit|fps)"
+_EMAIL = re.compile(r"(?<![\w.+-])(?!git@)[A-Za-z0-9][\w.+-]{0,63}@(?:"
+                    r"(?!v?\d|[0-9a-f]{7,40}(?!\w))[A-Za-z](?:[\w-]+|(?=\.))(?:\.[\w-]+){0,8}"
+                    rf"|{_IP}|\d{{1,4}}(?!{_VERSION})(?![0-9a-f]{{3,40}}(?!\w))[A-Za-z][\w-]{{2,63}})")
 _WEB = re.compile(
     r"(?:https?|ftp)://\S+|\bwww\.\S+|\b(?:doi|bids|orcid):\S+|\b10\.\d{4,9}/\S+"
     # Digests and keys; with a letter and a digit among the first sixteen.
@@ -140,6 +169,12 @@ _ABSOLUTE = re.compile(r"(?<![\w/:.\\~])/(?:[\w.-]+/)[\w.-]+|(?<![A-Za-z])[A-Za-
                        r"|(?<![\w\\])\\\\[\w.-]+\\|(?<![\w~])~\w*/")
 _AFTER = r"[\s_.:#=/-]{0,3}"
 _NUMBER = r"(?:id|no|nr|num|number|nummer|numero|n°|nº|#)\.?"
+
+# A number with hyphens, also between the underscores of a file's name.
+_ALONE, _ENDS = r"(?<![^\W_])(?<!-)", r"(?![^\W_]|-)"
+
+_NUMBERS = re.compile(r"\d{3}|(?:\d[ ./()_-]{0,2}){6}")
+_PATH_MARKS = frozenset("/\\~")
 
 Check = Callable[[str], bool]
 _TOKEN = re.compile(r"[^\s`\"(),]+")
@@ -163,7 +198,7 @@ _PATTERNS: tuple[tuple[Kind, re.Pattern[str], Check | None], ...] = (
         r"|accession|acc|insurance|versicherten|aufnahme|dossier|historia(?: clinica)?|admission)"
         rf"[\s_.'-]{{0,2}}{_NUMBER}{_AFTER}[a-z]{{0,3}}-?\d{{5,}}"), None),
     (Kind.RECORD, re.compile(r"(?i)(?<![a-z])(?:patient|pat|pid|acc)[\s_.:#=-]{0,2}\d{6,}"), None),
-    (Kind.PERSONAL, re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"), _is_social_security),
+    (Kind.PERSONAL, re.compile(rf"{_ALONE}\d{{3}}-\d{{2}}-\d{{4}}{_ENDS}"), _is_social_security),
     (Kind.PERSONAL, re.compile(r"(?i)(?<![a-z])(?:ssn|nhs|dni|nif|nir|chi|cpf|bsn|pesel|cpr)"
                                rf"(?:{_AFTER}{_NUMBER})?{_AFTER}\d[\d .-]{{6,20}}\d"), None),
     (Kind.PERSONAL, re.compile(r"(?<![\w-])\d{3} \d{3} \d{4}(?![\w-])"), _is_nhs),
@@ -171,8 +206,8 @@ _PATTERNS: tuple[tuple[Kind, re.Pattern[str], Check | None], ...] = (
      _is_french),
     (Kind.PERSONAL, re.compile(r"(?<!\w)\d{8}-?[A-HJ-NP-TV-Z](?!\w)"), _is_spanish),
     (Kind.PERSONAL, re.compile(r"(?<!\w)[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z](?!\w)"), None),
-    (Kind.PERSONAL, re.compile(r"(?<![\w-])(?:[0-3]\d(?:0\d|1[0-2])\d\d|\d\d(?:0\d|1[0-2])[0-3]\d)"
-                               r"-\d{4}(?![\w-])"), None),
+    (Kind.PERSONAL, re.compile(rf"{_ALONE}(?:[0-3]\d(?:0\d|1[0-2])\d\d|\d\d(?:0\d|1[0-2])[0-3]\d)"
+                               rf"-\d{{4}}{_ENDS}"), None),
     (Kind.PHONE, re.compile(r"(?<![\w.+])\+[1-9]\d{0,2}[ ()/-]{1,2}(?:\d{1,5}[ ()/-]{0,2}){2,5}\d{2,}"),
      lambda text: 8 <= len(_digits(text)) <= 15),
     (Kind.PHONE, re.compile(r"(?<![\w.+])\+[1-9]\d{9,13}(?!\d)"), None),

@@ -14,6 +14,8 @@ _REMOVED = re.compile(
     r"|deleted|redacted|blank|empty|no ?name|patients?|subjects?|participants?|volunteers?|phantom|test"
     r"|pseudonym(i[sz]ed)?|entfernt", re.IGNORECASE)
 _PSEUDONYM = re.compile(r"sub-[A-Za-z0-9+]+")
+# Nobody is older; in earlier years other things began.
+_OLDEST_YEARS = 125
 # Seconds since 1970: from 1990 to 2040.
 _EPOCH_S = (631_152_000.0, 2_208_988_800.0)
 # Days since 1900, as spreadsheets count: from 1925 to 2050.
@@ -45,6 +47,12 @@ def is_number_of_patient(text: str) -> bool:
 def is_year(text: str) -> bool:
     """Tell a year alone, as a whole number or as a table's float."""
     return re.fullmatch(r"(19|20)\d\d(\.0)?", text) is not None
+
+
+def is_old_birth_year(text: str) -> bool:
+    """Tell a year in which nobody was born who is under 90 at the end of this one."""
+    text = text.strip()
+    return is_year(text) and 90 <= datetime.now(UTC).year - int(text[:4]) <= _OLDEST_YEARS
 
 
 def is_shifted(text: str) -> bool:

@@ -14,6 +14,8 @@ def words_of(text: str) -> frozenset[str]:
 
 def fold(text: str) -> str:
     """Return a text of the same length without accents: é becomes e."""
+    if text.isascii():
+        return text
     return "".join(unicodedata.normalize("NFD", char)[0] for char in text)
 
 
@@ -72,7 +74,8 @@ school campus general guys hammersmith iop london cologne munich berlin hamburg 
 santa saint st los las north south east west central national international project research lab
 laboratory team investigators neuro neurology neuroradiology radiology psychiatry routine program
 library user admin and or the of in on at by for from to as per not no yes all any one two three
-four five
+four five eins zwei drei vier funf un deux trois quatre cinq uno dos tres due tre kontrolle kontrollen
+kontroll kontrollgruppe controle controles temoin temoins
 """)
 
 # With one of these in a text, two capitalised words are more likely a house than a person.
@@ -81,6 +84,19 @@ hospital hospitals clinic clinics klinik kliniken klinikum krankenhaus spital un
 universitaet universitat universite universidad universita institute institut instituto istituto
 center centre zentrum centro college school medical medicine foundation stiftung laboratory street
 strasse avenue road atlas database
+""")
+
+# Two of these side by side are centres of a study; beside another word, one may be a surname.
+PLACES = words_of("""
+amsterdam antwerp antwerpen athens barcelona basel beijing bern birmingham bonn bordeaux bristol
+brussels budapest cambridge chicago copenhagen dallas denver dortmund dresden dublin edinburgh essen
+frankfurt freiburg geneva geneve genf genoa ghent glasgow gottingen graz groningen halle hannover
+heidelberg helsinki houston innsbruck jena kiel koln lausanne leeds leiden leipzig lille lisbon
+liverpool lubeck lyon maastricht madrid magdeburg mainz manchester mannheim marburg marseille
+melbourne milan milano montpellier montreal nantes nijmegen oslo oxford paris philadelphia pittsburgh
+prague regensburg rome rostock rotterdam salzburg seattle seoul shanghai sheffield stockholm
+strasbourg stuttgart sydney tokyo toronto toulouse tubingen turin ulm uppsala utrecht vancouver verona
+vienna warsaw wien wurzburg zurich
 """)
 
 GIVEN_NAMES = words_of("""

@@ -37,6 +37,7 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
     grouped = {kind: defaultdict[Path, list[str]](list) for kind in _ONCE_A_FOLDER}
     unread, unused = Counter[str](), Counter[str]()
     for entry in entries:
+        found += name_identity(entry.path, _shared(entry.path, root))
         match entry.kind:
             case Kind.LITTER | Kind.LOST | Kind.AGAIN as kind:
                 grouped[kind][entry.path.parent].append(entry.path.name)
@@ -51,7 +52,6 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
                 found.append(finding(code, entry.path, what or "a file ending in "
                                      + "".join(entry.path.suffixes[-2:])))
         found += _of_name(entry)
-        found += name_identity(entry.path, _shared(entry.path, root))
     found += [finding(_ONCE_A_FOLDER[kind], folder, _listed(names))
               for kind, folders in grouped.items() for folder, names in folders.items()]
     if unread:

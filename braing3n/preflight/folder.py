@@ -13,7 +13,7 @@ from braing3n.data.people.mapping import ColumnMapping
 from braing3n.data.tree import Entry, Kind, describe, stem_of
 from braing3n.data.walk import walk
 from braing3n.errors import CohortError
-from braing3n.identity.findings import is_dicom, sidecar_identity, table_identity
+from braing3n.identity.findings import is_dicom, sidecar_identity, table_identity, text_identity
 from braing3n.preflight.between import between_files, between_scans
 from braing3n.preflight.known import what_is_known
 from braing3n.preflight.labels import LabelReport, check_labels, grid_findings
@@ -171,7 +171,7 @@ def _check_unread(entry: Entry) -> tuple[Finding, ...]:
         return (finding("dicom-left", entry.path, "a DICOM file"),)
     if entry.kind is Kind.ARCHIVE:
         return (finding("archive-unread", entry.path, f"a file ending in {entry.path.suffix}"),)
-    return ()
+    return tuple(text_identity(entry.path)) if entry.kind is Kind.OTHER else ()
 
 
 def _merged(found: Iterable[Finding]) -> list[Finding]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from braing3n.data.findings import Finding
 from braing3n.data.tree import stem_of
-from braing3n.identity.texts import redact
+from braing3n.identity.texts import name_words, redact
 from braing3n.printable import printable
+
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -18,16 +20,19 @@ class Teller:
     Attributes:
         folder: What files are given relative to.
         named: Names of files and folders that were found to name a person, perhaps.
+        words: The words in them that do, in lower case: a part of such a name may stand elsewhere.
     """
 
     folder: Path
     named: frozenset[str]
+    words: frozenset[str] = frozenset()
 
     @staticmethod
     def of(folder: Path, findings: Iterable[Finding]) -> "Teller":
         """Return who tells these findings: a folder's name that is hidden once is always hidden."""
         names = {found.path.name for found in findings if found.rule.code == "identity-name"}
-        return Teller(folder, frozenset(names | {stem_of(name) for name in names} - {""}))
+        words = frozenset(word for name in names for word in name_words(name))
+        return Teller(folder, frozenset(names | {stem_of(name) for name in names} - {""}), words)
 
     def fields(self, found: Finding) -> dict[str, str]:
         """Return a finding's code, severity, file, expected, found and fix."""
@@ -51,6 +56,9 @@ class Teller:
         for name in sorted(self.named, key=len, reverse=True):
             text = text.replace(name, "***")
         text = redact(text, is_label=is_label)
+        if self.words:
+            text = _WORD.sub(lambda word: "***" if word.group().casefold() in self.words
+                             else word.group(), text)
         # Of an id or a name of which a part is hidden, the rest may do the same.
         text = re.sub(r"[^\s,/'\"()]*\*\*\*[^\s,/'\"()]*", "***", text)
         return printable(text)

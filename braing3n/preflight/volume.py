@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -9,6 +10,7 @@ from PIL import Image
 from braing3n.data.findings import Finding, RefusedScanError
 from braing3n.data.nifti.geometry import axes, is_coarse, sizes_mm
 from braing3n.data.nifti.stored import read_through
+from braing3n.data.nifti.texts import read_texts
 from braing3n.data.scan import Scan, load_scan
 from braing3n.data.tree import Entry
 from braing3n.identity.findings import header_findings
@@ -28,7 +30,7 @@ def check_scan(entry: Entry, *, with_picture: bool) -> VolumeReport:
     try:
         scan = load_scan(entry.path)
     except RefusedScanError as error:
-        return VolumeReport(entry, (error.finding,), None)
+        return VolumeReport(entry, (error.finding, *_refused_identity(entry.path)), None)
     look = look_at(scan)
     found = [*scan.remarks, *anatomy_findings(scan, look, entry.modality),
              *header_findings(entry.path, scan.header, scan.extensions)]
@@ -40,8 +42,14 @@ def check_other_image(entry: Entry) -> tuple[Finding, ...]:
     try:
         stored = read_through(entry.path)
     except RefusedScanError as error:
-        return (error.finding,)
+        return (error.finding, *_refused_identity(entry.path))
     return (*stored.remarks, *header_findings(entry.path, stored.header, stored.extensions))
+
+
+def _refused_identity(path: Path) -> list[Finding]:
+    """Judge whom a file names that is refused for another reason, so that one check tells both."""
+    texts = read_texts(path)
+    return [] if texts is None else header_findings(path, *texts)
 
 
 def _facts(scan: Scan, look: Look, with_picture: bool) -> Facts:

@@ -13,6 +13,10 @@ GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 18
 # A stream that goes on for longer after the last voxel is no scan.
 _MAX_TRAILING = 1 << 28
+# So much of it is kept, for it may be text.
+_MAX_TAIL = 1 << 20
+# Flags of a gzip header: further fields, the original name, a comment.
+_EXTRA, _NAME, _COMMENT = 4, 8, 16
 
 
 class BrokenStreamError(Exception):
@@ -34,6 +38,9 @@ class ByteStream:
 
     Attributes:
         is_compressed: Whether the file is a gzip stream.
+        gzip_name: The name that the file had when it was compressed, as gzip keeps it; or empty.
+        gzip_comment: A comment that gzip keeps, or empty.
+        tail: The first bytes, at most 1 MiB, of what `finish` read over.
 
     Args:
         path: The file.
@@ -51,6 +58,8 @@ class ByteStream:
         self._pending = self._start
         self.is_compressed = self._start.startswith(GZIP_MAGIC)
         self._gzip = zlib.decompressobj(wbits=31) if self.is_compressed else None
+        self.gzip_name, self.gzip_comment = _gzip_texts(self._start)
+        self.tail = b""
 
     def __enter__(self) -> "ByteStream":
         return self
@@ -109,11 +118,14 @@ class ByteStream:
             How many bytes were left, and the sha256 of the file as it is on the disk.
         """
         left = len(self._ready)
+        tail = self._ready[:_MAX_TAIL]
         self._ready.clear()
         while chunk := self._next():
             left += len(chunk)
+            tail += chunk[: _MAX_TAIL - len(tail)]
             if left > _MAX_TRAILING:
                 raise BrokenStreamError("gzip-damaged", "a stream that goes on without end")
+        self.tail = bytes(tail)
         return left, self._digest.hexdigest()
 
     def _raw(self) -> bytes:
@@ -152,3 +164,17 @@ class ByteStream:
     def _check_ended(self) -> None:
         if self._gzip is not None and not self._gzip.eof:
             raise BrokenStreamError("gzip-truncated", "the end of the file within the stream")
+
+
+def _gzip_texts(start: bytes) -> tuple[bytes, bytes]:
+    """Return the name and the comment in the header of a gzip stream (RFC 1952), if it has them."""
+    flags = start[3] if start.startswith(GZIP_MAGIC) and len(start) > 3 else 0
+    place = 10
+    if flags & _EXTRA:
+        place += 2 + int.from_bytes(start[place : place + 2], "little")
+    texts = []
+    for flag in (_NAME, _COMMENT):
+        end = start.find(b"\0", place) if flags & flag else place - 1
+        texts.append(start[place : max(place, end)])
+        place = end + 1
+    return texts[0], texts[1]

@@ -1,4 +1,4 @@
-"""What a NIfTI file holds besides numbers: texts in its header, and extensions.
+"""What a NIfTI file holds besides numbers: texts in its header, extensions, and stray bytes.
 
 Extensions are blocks of any content between header and voxels.
 
@@ -8,20 +8,30 @@ See https://nifti.nimh.nih.gov/nifti-1/documentation/nifti1fields/nifti1fields_p
 import struct
 from typing import Literal, NamedTuple
 
-TEXT_FIELDS = ("descrip", "aux_file", "db_name", "intent_name", "data_type")
-"""The header's fields in which anybody may write anything; NIfTI-2 lacks `db_name` and `data_type`."""
+from braing3n.data.nifti.byte_streams import ByteStream
 
-UNREADABLE = -1
-"""The code of bytes that are no extension, though they stand where extensions do."""
+TEXT_FIELDS = ("descrip", "aux_file", "db_name", "intent_name", "data_type", "unused_str")
+"""The header's fields in which anybody may write anything; NIfTI-2 lacks `db_name` and `data_type`,
+NIfTI-1 `unused_str`."""
+
+UNREADABLE, BEFORE_VOXELS, AFTER_VOXELS, GZIP_NAME, GZIP_COMMENT = -1, -2, -3, -4, -5
+OTHER_PLACES = {
+    UNREADABLE: "bytes that are no extension",  # though they stand where extensions do
+    BEFORE_VOXELS: "bytes before the voxels of the .img",
+    AFTER_VOXELS: "bytes after the voxels",
+    GZIP_NAME: "the original name that gzip keeps",
+    GZIP_COMMENT: "the comment that gzip keeps",
+}
+"""Codes of our own for bytes that are no extension, and where they stand."""
 
 _MAX_EXTENSIONS = 1000
 
 
 class Extension(NamedTuple):
-    """One block.
+    """One block of bytes that are neither header nor voxels.
 
     Attributes:
-        code: What it is said to be, such as 2 for DICOM or 6 for a comment; or `UNREADABLE`.
+        code: What it is said to be, such as 2 for DICOM or 6 for a comment; or of `OTHER_PLACES`.
         content: Its bytes, padding included.
     """
 
@@ -50,3 +60,15 @@ def read_extensions(block: bytes, byte_order: Literal["<", ">"]) -> tuple[Extens
     if any(block[place:]):
         found.append(Extension(UNREADABLE, block[place:]))
     return tuple(found)
+
+
+def other_bytes(stream: ByteStream, before: bytes = b"") -> list[Extension]:
+    """Return what is no header, extension or voxel of a stream that was read, except zeros.
+
+    Args:
+        stream: After `finish`; before it, only what gzip keeps is there.
+        before: What stood before the voxels in the .img of a pair.
+    """
+    places = {BEFORE_VOXELS: before, AFTER_VOXELS: stream.tail, GZIP_NAME: stream.gzip_name,
+              GZIP_COMMENT: stream.gzip_comment}
+    return [Extension(code, content) for code, content in places.items() if any(content)]

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from braing3n.data.findings import Finding, finding, refusal
 from braing3n.data.nifti.byte_streams import BrokenStreamError, ByteStream
-from braing3n.data.nifti.extensions import Extension, read_extensions
+from braing3n.data.nifti.extensions import Extension, other_bytes, read_extensions
 from braing3n.files import digest_bytes
 
 # A 512 x 512 x 512 volume is refused: reading and judging one would take gigabytes.
 _MAX_VOXELS = 128_000_000
 _MAX_BYTES = 2**29
 # Voxels begin after the header and its extensions.
-_MAX_OFFSET = 2**26
+MAX_OFFSET = 2**26
 _PAIRED = {".hdr": ".img", ".hdr.gz": ".img.gz"}
 _HEADERS = {348: Nifti1Header, 540: Nifti2Header}
 # The mark of NIfTI-2 ends so that a transfer as text shows, like PNG's; some writers leave zeros.
@@ -47,7 +47,7 @@ class Stored:
 
     Attributes:
         header: nibabel's Nifti1Header or Nifti2Header, as it is in the file.
-        extensions: What lies between header and voxels.
+        extensions: What lies between header and voxels, and other bytes that are neither.
         voxels: (X, Y, Z) in Fortran order, of the stored type and byte order; empty if they were
             only read through.
         digest: The sha256 of the file; of both files' digests for a .hdr/.img pair.
@@ -111,24 +111,25 @@ def _read(path: Path, files: tuple[Path, ...], take: _Taking) -> Stored:
     is_pair = len(files) == 2
     with ByteStream(files[0]) as stream:
         remarks = _check_start(files[0], stream)
-        block = stream.read(348)
-        header = _parse_header(path, block + stream.read(192 if _is_second(block) else 0), is_pair)
+        header = _parse_header(path, read_block(stream), is_pair)
         offset = int(header["vox_offset"])
-        between = stream.read(_MAX_OFFSET if is_pair else offset - header.sizeof_hdr)
+        between = stream.read(MAX_OFFSET if is_pair else offset - header.sizeof_hdr)
         if not is_pair:
             voxels = take(path, header, stream)
         trailing, digest = stream.finish()
+        others = other_bytes(stream)
     if is_pair:
         with ByteStream(files[1]) as stream:
             remarks += _check_start(files[1], stream)
-            stream.read(offset)
+            before = stream.read(offset)
             voxels = take(path, header, stream)
             trailing, image_digest = stream.finish()
+            others += other_bytes(stream, before)
         digest = digest_bytes((digest + image_digest).encode())
     if trailing:
         remarks.append(finding("file-trailing", path, f"{trailing} more bytes"))
     # The first four bytes announce that there are extensions; some writers forget them.
-    return Stored(header, read_extensions(between[4:], header.endianness), voxels, digest,
+    return Stored(header, (*read_extensions(between[4:], header.endianness), *others), voxels, digest,
                   tuple(remarks))
 
 
@@ -152,19 +153,27 @@ def _check_start(path: Path, stream: ByteStream) -> list[Finding]:
     return []
 
 
-def _is_second(block: bytes) -> bool:
-    """Tell whether the first bytes are those of NIfTI-2, whose header is longer."""
-    return 540 in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big"))
+def read_block(stream: ByteStream) -> bytes:
+    """Return the bytes of a header of NIfTI-1 or, where they begin so, of NIfTI-2, which is longer."""
+    block = stream.read(348)
+    is_second = 540 in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big"))
+    return block + (stream.read(192) if is_second else b"")
+
+
+def decode_header(block: bytes) -> Any | None:
+    """Return nibabel's header of either byte order, neither checked nor mended, or None."""
+    sizes = {int.from_bytes(block[:4], order) for order in ("little", "big")}
+    size = next((size for size in _HEADERS if size in sizes and len(block) >= size), None)
+    return None if size is None else _HEADERS[size](block[:size], check=False)
 
 
 def _parse_header(path: Path, block: bytes, is_pair: bool) -> Any:
     """Decode a NIfTI-1 or NIfTI-2 header of either byte order, without mending it."""
-    sizes = {int.from_bytes(block[:4], order) for order in ("little", "big")}
-    size = next((size for size in _HEADERS if size in sizes and len(block) >= size), None)
-    if size is None:
+    header = decode_header(block)
+    if header is None:
         raise refusal("nifti-header", path, f"{len(block)} bytes that begin otherwise"
                       if len(block) < 348 else "a first number that is neither 348 nor 540")
-    header = _HEADERS[size](block[:size], check=False)
+    size = int(header.sizeof_hdr)
     if int(header["sizeof_hdr"]) != size:
         raise refusal("nifti-header", path, "numbers in two byte orders")
     magic = bytes(header["magic"].item())[:3]
@@ -178,7 +187,7 @@ def _parse_header(path: Path, block: bytes, is_pair: bool) -> Any:
     if size == 540 and header["eol_check"].tolist() not in _LINE_ENDS:
         raise refusal("nifti-header", path, "line ends that were changed, as by a transfer as text")
     first = 0 if is_pair else size
-    if not first <= float(header["vox_offset"]) <= _MAX_OFFSET:
+    if not first <= float(header["vox_offset"]) <= MAX_OFFSET:
         raise refusal("nifti-header", path, "voxels that begin within the header, or far behind it")
     return header
 

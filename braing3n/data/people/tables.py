@@ -1,5 +1,6 @@
 """Tables of subjects, sessions or scans, as hospitals really save them."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +95,11 @@ def _table(path: Path, header: Sequence[str], records: Iterator[Record],
     """
     named = {place: column_name(text) for place, text in enumerate(header) if text.strip()}
     columns = list(named.values())
-    twice = sorted({name for name in columns if columns.count(name) > 1})
+    counts = Counter(columns)
+    # By their numbers: in a table without a line of names, the first line is of a person.
+    twice = [str(place + 1) for place, name in named.items() if counts[name] > 1]
     if twice:
-        raise _refused("table-columns", path, f"named twice: {', '.join(twice)}",
+        raise _refused("table-columns", path, f"columns named alike: {', '.join(twice[:8])}",
                        "rename or remove one of them")
     width = max(named) + 1
     nameless = [place for place in range(width) if place not in named]

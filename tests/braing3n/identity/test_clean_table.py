@@ -48,6 +48,11 @@ def test_old_ages_in_other_units_become_unknown(tmp_path):
     assert done.content == b"participant_id\tage_months\nsub-01\tn/a\nsub-02\t400\n"
 
 
+def test_dates_of_birth_in_a_column_of_ages_go_with_it(tmp_path):
+    done = clean(tmp_path, "participant_id\tage\tscore\nsub-01\t12.04.58\t3\nsub-02\t40\t4\n")
+    assert done.content == b"participant_id\tscore\nsub-01\t3\nsub-02\t4\n"
+
+
 def test_a_table_whose_ids_may_name_a_person_is_told(tmp_path):
     done = clean(tmp_path, "participant_id\tage\nDoe_Jane\t40\nRoe_Rick\t41\n")
     assert done.lost_keys == ("`participant_id`",)

@@ -8,9 +8,18 @@ import numpy as np
 import openpyxl
 import pytest
 
-from braing3n.data.nifti.extensions import UNREADABLE, Extension
+from braing3n.data.nifti.extensions import (
+    AFTER_VOXELS,
+    BEFORE_VOXELS,
+    GZIP_COMMENT,
+    GZIP_NAME,
+    UNREADABLE,
+    Extension,
+)
 from braing3n.data.nifti.stored import read_nifti
+from braing3n.data.nifti.texts import read_texts
 from braing3n.identity.findings import header_findings, name_identity, sidecar_identity, table_identity
+from braing3n.identity.long_texts import MAX_LONG
 
 # Spellings that must not turn up in anything that is shown.
 SECRETS = ("DOE", "JANE", "Doe", "Jane", "1966", "0012345", "2018", "jdoe", "1.2.826", "EXAMPLE")
@@ -53,10 +62,11 @@ def test_what_software_writes_into_a_header_passes(text, tmp_path):
     assert header_findings(tmp_path, header(descrip=text, aux_file="none   "), ()) == []
 
 
-def test_a_nifti2_header_lacks_two_fields_and_is_judged_all_the_same(tmp_path):
+def test_a_nifti2_header_lacks_two_fields_has_another_and_is_judged_all_the_same(tmp_path):
     made = nib.Nifti2Header()
-    made["descrip"] = b"DOE^JANE"
-    assert said(header_findings(tmp_path, made, ())) == "identity-header: descrip (a person's name)"
+    made["descrip"], made["unused_str"] = b"DOE^JANE", b"Jane Doe"
+    assert said(header_findings(tmp_path, made, ())) == (
+        "identity-header: descrip (a person's name), unused_str (a person's name)")
 
 
 @pytest.mark.parametrize(("code", "content", "expected"), [
@@ -69,6 +79,17 @@ def test_a_nifti2_header_lacks_two_fields_and_is_judged_all_the_same(tmp_path):
     (20, np.float32([0, 1000]).tobytes(), None), (6, b"", None),
     (UNREADABLE, b"\x01\x02\x03", "bytes that are no extension"),
     (44, b"cal by /data/x/y.nii", "a path"),
+    (4, b"<m><PatientName>Roe</PatientName></m>", "PatientName (a person's name)"),
+    (6, b"Patient Name: Roe\n", "Patient Name (a person's name)"),
+    (6, "DOB: 31.1.66".encode("utf-16-le"), "DOB (a full date)"),
+    (32, b'<Vol IndexOffset="1"/>' * 12_000, None), (6, b"x " * 500_000, None),
+    (6, b"x" * (MAX_LONG + 1), "cannot be looked into"),
+    (GZIP_NAME, b"Doe_Xaver.nii", "the original name that gzip keeps: a person's name"),
+    (GZIP_NAME, b"sub-01_T1w.nii", None),
+    (GZIP_COMMENT, b"DOE^JANE", "the comment that gzip keeps: a person's name"),
+    (AFTER_VOXELS, b"\nPatient: DOE^JANE\n", "bytes after the voxels: a person's name"),
+    (AFTER_VOXELS, np.int16([1, 2, 300]).tobytes(), None),
+    (BEFORE_VOXELS, b"DOE^JANE\0", "bytes before the voxels of the .img: a person's name"),
 ])
 def test_extensions_are_judged_by_what_they_are(code, content, expected, tmp_path):
     found = said(header_findings(tmp_path, header(), [Extension(code, content)]))
@@ -88,6 +109,13 @@ def test_a_damaged_sidecar_is_looked_through_and_a_missing_one_is_nothing(tmp_pa
     assert said(sidecar_identity(path)) == (
         "identity-sidecar: PatientName (a person's name), a person's name")
     assert sidecar_identity(tmp_path / "none.json") == []
+
+
+def test_a_sidecar_in_utf16_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        path.write_bytes('{"PatientName": "Roe"}'.encode(encoding))
+        assert said(sidecar_identity(path)) == "identity-sidecar: PatientName (a person's name)"
 
 
 def test_a_table_is_named_by_its_columns_and_ages_come_apart(tmp_path):
@@ -179,6 +207,6 @@ def test_real_headers_pass(test_data):
                                                                                 path.name)]
     assert len(paths) > 90
     for path in paths:
-        image = nib.load(path)
-        found = [Extension(one.get_code(), one.content) for one in image.header.extensions]
-        assert header_findings(path, image.header, found) == [], path
+        texts = read_texts(path)
+        assert texts is not None
+        assert header_findings(path, *texts) == [], path

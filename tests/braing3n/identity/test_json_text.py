@@ -1,3 +1,4 @@
+import base64
 import json
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braing3n.identity.content import Kind, describe_hits
-from braing3n.identity.json_text import UnreadableJsonError, clean_json, hits_in_damaged
+from braing3n.identity.json_text import UnreadableJsonError, clean_json
 
 SIDECAR = {
     "Manufacturer": "Siemens", "EchoTime": 0.00298, "PatientSex": "F", "PatientWeight": 71,
@@ -97,9 +98,26 @@ def test_what_is_no_json_is_refused(text):
         clean_json(text)
 
 
-def test_a_damaged_sidecar_is_looked_through_as_text():
-    hits = hits_in_damaged('{"PatientName": "Jane", "EchoTime": 3, "x": "MRN0012345",')
-    assert {hit.kind for hit in hits} == {Kind.NAME, Kind.RECORD}
+DUMP = base64.b64encode(b"DOE^JANE 19660101" * 20).decode()
+
+
+@pytest.mark.parametrize(("value", "kind"), [
+    ('{"PatientName": "Mustermann"}', Kind.NAME), ("[{'PatientName': 'Mustermann'}]", Kind.NAME),
+    ("Patient Name: Mustermann; Sex: F", Kind.NAME), ("x=3;DOB=66/01/01", Kind.DATE), (DUMP, Kind.NAME),
+    ("x " * 20_000 + "1966-01-31", Kind.DATE)])
+def test_a_text_in_a_field_is_looked_into_also_if_it_is_json_or_base64(value, kind):
+    text, hits = clean_json(json.dumps({"header": value, "x": 1}))
+    assert ("header",) in [hit.place for hit in hits]
+    assert kind in [hit.kind for hit in hits]
+    assert json.loads(text) == {"x": 1}
+
+
+@pytest.mark.parametrize("value", [
+    '{"EchoTime": 3}', "{x}", "TE=2.98;Time=144052.115;phase=1", "word " * 20_000, "a" * 64,
+    base64.b64encode(bytes(range(256))).decode(), "name: value", "0123456789abcdef" * 8])
+def test_what_names_nobody_in_a_text_of_a_field_passes(value):
+    text = json.dumps({"header": value, "ConsistencyInfo": "N4_VE11C_LATEST_20160120"})
+    assert clean_json(text) == (text, ())
 
 
 VALUES = st.recursive(

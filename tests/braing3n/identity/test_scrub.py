@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braing3n.data.nifti.extensions import read_extensions
+from braing3n.data.nifti.extensions import TEXT_FIELDS, read_extensions
 from braing3n.data.nifti.stored import read_nifti
 from braing3n.data.tree import Kind
 from braing3n.errors import OutputError, ScanError
@@ -46,6 +46,8 @@ def write_named(path, *, kind=nib.Nifti1Image, dtype=np.int16, shape=(20, 21, 22
     image.header["intent_name"] = b"Dr Example"
     if "db_name" in image.header:
         image.header["db_name"], image.header["data_type"] = b"MRN0012345", b"MRN12345"
+    else:
+        image.header["unused_str"] = b"DOE^JANE"
     image.header.extensions.append(COMMENT)
     nib.save(image, path)
     return path
@@ -126,8 +128,7 @@ def test_voxels_and_geometry_stay_bit_for_bit(site, tmp_path):
     for path in paths:
         old, new = nib.load(path), nib.load(tmp_path / "copy" / path.relative_to(site))
         assert new.dataobj.get_unscaled().tobytes() == old.dataobj.get_unscaled().tobytes()
-        kept = [name for name in old.header if name not in (
-            "descrip", "aux_file", "intent_name", "db_name", "data_type", "vox_offset")]
+        kept = [name for name in old.header if name not in (*TEXT_FIELDS, "vox_offset")]
         for name in kept:
             assert new.header[name].tobytes() == old.header[name].tobytes(), name
 

@@ -8,18 +8,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from braing3n.identity.content import Kind
-from braing3n.identity.texts import MAX_CHARS, has_absolute_path, kinds, redact
+from braing3n.identity.texts import MAX_CHARS, has_absolute_path, kinds, name_words, redact
 
 DATES = """
 1966-01-01|01.01.1966|1.1.1966|01/31/1966|31/01/1966|31-Jan-1966|31-JAN-66|Jan 31 1966
 19660131|31011966|31. Januar 1966|1 de enero de 1966|12 août 1966|1966-Jan-31
 January 31st, 1966|1999_12_31|2018-07-10T11:38:47.392500|20180710113847.392500
+born 660131 F|geb. 31.1.66|DOB: 01/31/66
 20180710T113847|2018:07:10 11:38:47|Tue Jul 10 11:38:47 CEST 2018|sub-20190401_T1w.nii.gz
 2018.07.10
 """
 NAMES = """
 DOE^JANE|Doe^Jane^^Dr|EXAMPLE^A|^JANE|Müller^Hans|WHITE^A|Doe, Jane|Jane Doe|DOE JANE
-Doe_Jane|DOE_JANE|doe_jane_t1.nii.gz|JaneDoe|Jane.Doe|Li_Wei|sub-Doe_Jane_T1w.nii.gz
+Doe_Jane|DOE_JANE|doe_jane_t1.nii.gz|JaneDoe|Jane.Doe|Li_Wei|Jürgen Quandt|sub-Doe_Jane_T1w.nii.gz
+J. Mustermann|Case 12 E.Mustermann|JANE-DOE_1|JaneMustermann1|Xaver✓Quandt
 Dr Example|DR EXAMPLE|Prof. X|Frau Schmidt|Mme Dupont|Dr. med. Müller|O'Brien_Mary
 """
 RECORDS = """
@@ -31,13 +33,15 @@ UIDS = """
 1.3.12.2.1107.5.2.32.35343.2018071011384712|2.16.840.1.113883.3
 2.25.329800735698586629295641978511506172918
 """
-EMAILS = "jdoe@scanner1|jane.doe@hospital.org|root@mr01.hospital.local"
+EMAILS = "jdoe@10.0.0.7|jdoe@3tmri|jdoe@192.168.1.20|jdoe@scanner1|jane.doe@hospital.org"
+EMAILS += "|root@mr01.hospital.local"
 PATHS = r"""
 /home/jdoe/x|/Users/jane|C:\Users\jane\x|C:/Users/jane/x|\\server\share\x|/export/home/jdoe
 ~jdoe/scan|D:\Dokumente und Einstellungen\hans\x
 """
 PHONES = "+49 221 4567890|+44 20 7946 0958|(555) 123-4567|555-123-4567|+12125550187|Tel: 0221 4567890"
-PERSONALS = "078-05-1120|943 476 5919|NHS No: 9434765919|1 85 05 78 006 084 91|12345678Z|010190-1234"
+PERSONALS = "078-05-1120|943 476 5919|NHS No: 9434765919|1 85 05 78 006 084 91|12345678Z"
+PERSONALS += "|010190-1234|010190-1234_T1w"
 
 INNOCENT = """
 FSL5.0|6.0.1|spm - 3D normalized|spm - algebra|FreeSurfer Nov 20 2013
@@ -55,7 +59,8 @@ https://doi.org/10.1089/brain.2012.0112|bids::sub-01/x.nii
 sub-chibaIngenia|Latin-1|git@github.com:a/b|Massachusetts General Hospital|Mr Brain
 MS lesion|100_Guys|patient_012|sub-1234567|Case 12345|-9999|2018|1.0.0.1|tool@v1.2
 a/b@1b6bc35f55|MD5E-s8196--4df1a0989e143fb3f53063dd5c43af3f|Glioblastoma, IDH-wildtype
-Left_Hippocampus|Brain_Mask|9434765918x
+Left_Hippocampus|Brain_Mask|9434765918x|tool@1.2.3.4|epi@7tesla|a@100kHz|a@3rc1|born 990000
+Kontrolle_Eins|Lausanne_Zurich|M. Parkinson|T. Scan|v.Release|stillborn 660101x
 """
 
 
@@ -159,3 +164,17 @@ def test_no_text_takes_long(unit):
     kinds(text, is_label=True)
     # Linear: about 0.3 s on a slow core. A regex that backtracks takes hours.
     assert time.process_time() - start < 5
+
+
+def test_a_word_of_a_name_is_hidden_wherever_it_stands_again():
+    assert redact("Praxis Dr. Quandt = praxis dr. quandt, quandts") == (
+        "Praxis *** = praxis dr. ***, quandts")
+
+
+def test_ids_with_a_given_name_are_hidden_within_a_sentence():
+    assert redact("mustermann_erika_1 -> sub-01, JaneMustermann1") == "***_1 -> sub-01, ***1"
+
+
+def test_the_words_of_a_files_name_that_name_a_person_are_told_apart():
+    assert name_words("Mustermann_Xaver_T1w.nii.gz") == {"mustermann", "xaver"}
+    assert name_words("sub-01_T1w.nii.gz") == frozenset()

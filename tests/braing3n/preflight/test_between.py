@@ -46,6 +46,14 @@ def test_leftovers_are_told_once_a_folder():
                                                             ("b", "Thumbs.db")]
 
 
+def test_a_name_in_what_a_system_left_behind_is_told():
+    litter = [Entry(ROOT / name, Kind.LITTER, None, None, None)
+              for name in ("._DOE_JANE_T1w.nii.gz", ".DS_Store", "Thumbs.db", ".Trash-1000")]
+    found = between_files(ROOT, [*litter, describe(ROOT / "x_T1w.nii", ROOT)])
+    assert [one.path.name for one in found if one.rule.code == "identity-name"] == [
+        "._DOE_JANE_T1w.nii.gz"]
+
+
 def test_a_folders_name_is_told_once_for_all_its_files():
     names = [f"DOE^JANE/sub-01_{suffix}.nii.gz" for suffix in ("T1w", "T2w", "FLAIR")]
     assert len([code for code, _ in _codes(*names) if code == "identity-name"]) == 1

@@ -314,3 +314,12 @@ def test_a_table_may_list_scans_outside_of_its_folder_whose_names_are_judged(wri
     assert [found.path.name for found in outcome.findings if found.rule.code == "identity-name"] == [
         "Mustermann_Xaver"]
     assert "Mustermann" not in as_json(outcome)
+
+
+def test_a_text_file_that_names_a_patient_is_told(write_scan, tmp_path):
+    write_scan(tmp_path / "sub-01_T1w.nii.gz")
+    (tmp_path / "session.xml").write_text("<PatientName>Mustermann</PatientName>")
+    (tmp_path / "README").write_text("by Jane Doe, 2018-07-10")
+    found = [(one.rule.code, one.path.name) for one in check_folder(tmp_path).findings
+             if one.rule.severity is Severity.PRIVACY]
+    assert found == [("identity-text", "session.xml")]

@@ -123,3 +123,15 @@ def test_a_series_that_is_shorter_than_its_header_says_is_told(write_scan, brain
     path.write_bytes(content)
     assert [found.rule.code for found in check_other_image(describe(path, tmp_path))] == [
         "file-short"]
+
+
+def test_whom_a_refused_scan_names_is_told_with_the_reason(tmp_path):
+    image = nib.Nifti1Image(np.full((20, 20, 20), 7, np.int16), np.eye(4))
+    image.header["descrip"] = b"DOE^JANE"
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    nib.save(image, path)
+    entry = describe(path, tmp_path)
+    assert [one.rule.code for one in check_scan(entry, with_picture=False).findings] == [
+        "voxels-constant", "identity-header"]
+    path.write_bytes(path.read_bytes()[:-20])
+    assert [one.rule.code for one in check_other_image(entry)] == ["gzip-truncated", "identity-header"]

@@ -51,6 +51,26 @@ def test_what_follows_a_stream_counts_as_left_over(tmp_path):
     assert _everything(tmp_path / "a", [4])[:2] == (b"scan", 8)
 
 
+def test_the_name_and_the_comment_that_gzip_keeps_are_read(tmp_path):
+    plain = gzip.compress(b"scan", mtime=0)
+    for flags, fields, expected in (
+            (0, b"", (b"", b"")), (8, b"a.nii\0", (b"a.nii", b"")), (16, b"by x\0", (b"", b"by x")),
+            (4 | 8 | 16, b"\3\0\0b\0" + b"a.nii\0by x\0", (b"a.nii", b"by x"))):
+        (tmp_path / "a").write_bytes(plain[:3] + bytes([flags]) + plain[4:10] + fields + plain[10:])
+        with ByteStream(tmp_path / "a") as stream:
+            assert stream.read(9) == b"scan"
+            assert (stream.gzip_name, stream.gzip_comment) == expected
+
+
+def test_the_first_bytes_of_what_is_left_are_kept(tmp_path):
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "a").write_bytes(gzip.compress(content))
+    with ByteStream(tmp_path / "a") as stream:
+        assert stream.read(3) == content[:3]
+        stream.finish()
+        assert stream.tail == content[3 : 3 + 2**20]
+
+
 @pytest.mark.parametrize(("damage", "code"), [
     (lambda b: b[:-1], "gzip-truncated"), (lambda b: b[:30], "gzip-truncated"),
     (lambda b: b[:-8] + bytes([b[-8] ^ 1]) + b[-7:], "gzip-damaged"),    # checksum

@@ -106,7 +106,7 @@ def test_quoted_cells_may_hold_line_ends_and_separators(tmp_path):
     (b"\xff\xfea\x00\x00", "UTF-16"), (b"\x1f\x8b\x08\x00", "gzip"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1", "old or protected Excel"), (b"PK\x03\x04junk", "no XLSX"),
     (b"<html>", "web page"), (b"/annex/objects/x", "annex"),
-    (b"age,Age \n1,2\n", "named twice: age"), (b"a,b\n1,2,3\n", "3 cells in line 2"),
+    (b"age,Age \n1,2\n", "columns named alike: 1, 2"), (b"a,b\n1,2,3\n", "3 cells in line 2"),
     (b'a,b\n1,"2\n', "line 2"), (b'a,b\n1,"2"x\n', "line 2"),
     (b"a,b\n1," + b"x" * 200_000 + b"\n", "field limit"), (b"a,b\n" + b"1," * 2_000_000, "line 2"),
 ])
