@@ -44,6 +44,7 @@ def test_a_clean_copy_ends_with_0_and_says_where_it_is(site, tmp_path, braing3n)
     assert code == 0
     assert f"copy: {tmp_path / 'copy'}" in out
     assert "2 files copied, 2 of them cleaned" in out
+    assert "next: run `braing3n check" in out
     assert "copying files: 2/2" in err
     assert not any(secret in out + err for secret in ("DOE", "Doe", "Jane", "1966"))
 

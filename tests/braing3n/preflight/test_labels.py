@@ -70,3 +70,11 @@ def test_labels_lie_on_the_grid_of_their_subjects_scan(name, cut, shift, expecte
     affine[0, 3] = shift
     report = labels(name, _few(3)[cut:], affine)
     assert [found.rule.code for found in grid_findings([report], [scan])] == expected
+
+
+def test_whom_a_refused_label_map_names_is_told_beside_the_refusal(tmp_path):
+    image = nib.Nifti1Image(_few(3)[:, :, :3].copy(), np.diag([-4.0, 4, 4, 1]))
+    image.header["descrip"] = b"Doe^Jane"
+    nib.save(image, tmp_path / "sub-01_dseg.nii.gz")
+    report = check_labels(describe(tmp_path / "sub-01_dseg.nii.gz", tmp_path))
+    assert [found.rule.code for found in report.findings] == ["slices-few", "identity-header"]
