@@ -27,7 +27,7 @@ from torch import Tensor
 from braing3n.config import CacheConfig, DataConfig, SiteConfig
 from braing3n.data.envelope import write_key
 from braing3n.data.preprocess import preprocess
-from braing3n.data.scan import load_scan
+from braing3n.data.reading import load_scan
 from braing3n.data.site_data import open_site_data
 from braing3n.presets import PRESETS, Preset
 from simulation.phantom import write_phantom

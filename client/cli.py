@@ -105,6 +105,6 @@ def _summary(scrubbed: "Scrubbed") -> str:
             lines += [f"  {name}" for name in names[:_SHOWN]]
             lines += [f"  and {len(names) - _SHOWN} more: see the log"] if len(names) > _SHOWN else []
     first = "decide about what was left out, then " if scrubbed.needs_person else ""
-    lines.append(f"next: {first}run `braing3n check {scrubbed.out}`, and name the copy in `data:` of the "
-                 "site's settings")
+    lines.append(f"next: {first}run `braing3n check {scrubbed.out}`, and name the copy in `data:` of "
+                 "the site's settings")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from nibabel.orientations import (
 )
 from numpy.typing import NDArray
 
-from braing3n.data.nifti.geometry import orientation
+from braing3n.data.axes import orientation
 from braing3n.data.scan import Scan
 from braing3n.errors import ScanError
 
@@ -40,12 +40,6 @@ def canonical(scan: Scan) -> Scan:
     if background:
         voxels = voxels - np.float32(background)
     return replace(scan, voxels=voxels, affine=scan.affine @ inv_ornt_aff(change, scan.voxels.shape))
-
-
-def voxel_sizes_mm(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a voxel's edges in millimetres (3,)."""
-    sizes: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
-    return sizes
 
 
 def body_ml(scan: Scan) -> float:

@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
 
 from braing3n.data import scan as scan_module
-from braing3n.data.canonical import AXES, canonical, voxel_sizes_mm
+from braing3n.data.axes import sizes_mm
+from braing3n.data.canonical import AXES, canonical
 from braing3n.data.scan import Scan
 from braing3n.data.tools.chain import PLAIN, Chain
 from braing3n.errors import ScanError
@@ -71,7 +72,7 @@ def preprocess(scan: Scan, preset: Preset, chain: Chain = PLAIN) -> NDArray[np.f
     scan = chain.apply(canonical(scan))
     # Rounding keeps the last bits of a position or a rotation, which differ between copies stored
     # in different orientations, out of the grid.
-    sizes = voxel_sizes_mm(scan.affine).round(4)
+    sizes = sizes_mm(scan.affine).round(4)
     values = _resample_over_brain(_boxed(scan.voxels), sizes, preset.voxel_mm)  # NaN outside
     if not _has_contrast(values):
         raise ScanError(f"{scan.path} has no brain in it",

@@ -1,19 +1,18 @@
-"""One file on disk to one checked volume, or an error that says why not."""
+"""A scan as it was read: what every step of preprocessing takes and gives."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from pathlib import Path
 
-from braing3n.data.findings import Finding
-from braing3n.data.nifti.extensions import Extension
-from braing3n.data.nifti.geometry import find_affine
-from braing3n.data.nifti.intensities import check_intensities, scale
-from braing3n.data.nifti.stored import read_nifti, scan_files
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["VERSION", "Scan", "load_scan", "scan_files"]
+    from braing3n.data.findings import Finding
+    from braing3n.data.nifti.extensions import Extension
 
 # Part of the cache's key: raise it when a scan that was accepted would now be refused or read
 # differently, or the reverse.
@@ -41,18 +40,3 @@ class Scan:
     header: Any = None
     extensions: tuple[Extension, ...] = ()
     remarks: tuple[Finding, ...] = ()
-
-
-def load_scan(path: Path) -> Scan:
-    """Read a NIfTI file (.nii, .nii.gz, or either half of a .hdr/.img pair) to its last byte.
-
-    Raises:
-        RefusedScanError: The file cannot be read whole, or what it holds is not one 3-D volume of
-            finite, varying, real numbers with a usable geometry.
-    """
-    stored = read_nifti(path)
-    affine, geometry = find_affine(path, stored.header, stored.voxels.shape)
-    voxels, scaling = scale(path, stored.header, stored.voxels)
-    check_intensities(path, voxels)
-    return Scan(path, voxels, affine, stored.digest, stored.header, stored.extensions,
-                (*stored.remarks, *geometry, *scaling))

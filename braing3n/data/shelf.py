@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from braing3n.data.cache import ArrayCache, entry_key
 from braing3n.data.preprocess import preprocess, preprocessing_digest
-from braing3n.data.scan import load_scan, scan_files
+from braing3n.data.reading import load_scan, scan_files
 from braing3n.data.tools.chain import PLAIN, Chain
 from braing3n.errors import ScanError
 from braing3n.presets import Preset

@@ -10,8 +10,8 @@ from nibabel.orientations import apply_orientation
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from braing3n.data.axes import orientation, sizes_mm
 from braing3n.data.canonical import canonical, is_stripped
-from braing3n.data.nifti.geometry import orientation, sizes_mm
 from braing3n.data.scan import Scan
 
 _COARSE_MM = 3.0

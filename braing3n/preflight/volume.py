@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from braing3n.data.axes import axes, sizes_mm
 from braing3n.data.findings import Finding, RefusedScanError
-from braing3n.data.nifti.geometry import axes, is_coarse, sizes_mm
+from braing3n.data.nifti.geometry import is_coarse
 from braing3n.data.nifti.stored import read_through
 from braing3n.data.nifti.texts import read_texts
-from braing3n.data.scan import Scan, load_scan
+from braing3n.data.reading import load_scan
+from braing3n.data.scan import Scan
 from braing3n.data.tree import Entry
 from braing3n.identity.findings import header_findings
 from braing3n.preflight.anatomy import anatomy_findings

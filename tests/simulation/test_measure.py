@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 from braing3n.data.preprocess import preprocess
-from braing3n.data.scan import load_scan
+from braing3n.data.reading import load_scan
 from braing3n.presets import PRESETS
 from simulation.measure import ventricle_ml
 from simulation.phantom import write_phantom

@@ -1,17 +1,14 @@
 """Where a scan's voxels are in millimetres, and what about that cannot be right."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import io_orientation, ornt2axcodes
 from nibabel.quaternions import quat2mat
 from numpy.typing import NDArray
 
+from braing3n.data.axes import Affine, axes, sizes_mm
 from braing3n.data.findings import Finding, finding, refusal
-
-Affine = NDArray[np.float64]
 
 # The header's `xyzt_units & 7`: metre, millimetre, micrometre; 0 is unknown, read as millimetres.
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -65,28 +62,6 @@ def find_affine(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[Affine
         raise refused
     affine, unit_remarks = _to_mm(path, header, affine)
     return affine, remarks + unit_remarks + _oddities(path, header, shape, affine)
-
-
-def sizes_mm(affine: Affine) -> NDArray[np.float64]:
-    """Return (3,) the edges of a voxel in millimetres."""
-    return np.asarray(np.linalg.norm(affine[:3, :3], axis=0))
-
-
-def orientation(affine: Affine) -> NDArray[np.float64]:
-    """Return (3, 2) of each stored axis the RAS axis that it runs along, and 1 or -1; to read only."""
-    return _orientation(np.ascontiguousarray(affine, dtype=np.float64).tobytes())
-
-
-@lru_cache(maxsize=256)  # a decomposition of a millisecond, asked several times a scan
-def _orientation(affine: bytes) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = io_orientation(np.frombuffer(affine).reshape(4, 4))
-    found.flags.writeable = False
-    return found
-
-
-def axes(affine: Affine) -> str:
-    """Return where the stored axes point to, such as `LAS`."""
-    return "".join(ornt2axcodes(orientation(affine)))
 
 
 def _sform(header: Any) -> Affine | None:

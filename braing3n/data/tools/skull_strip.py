@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from braing3n.data.canonical import voxel_sizes_mm
+from braing3n.data.axes import sizes_mm
 from braing3n.data.scan import Scan
 from braing3n.data.tools.packages import required_version
 from braing3n.errors import ConfigError, ScanError
@@ -62,7 +62,7 @@ class HdBet:
         """
         # HD-BET wants the axes of the MNI152 template: X right, Y anterior, Z up; nnU-Net Z first.
         image = np.ascontiguousarray(scan.voxels[::-1, ::-1].T, dtype=np.float32)    # (Z, Y, X)
-        sizes = [float(size) for size in voxel_sizes_mm(scan.affine)[::-1]]
+        sizes = [float(size) for size in sizes_mm(scan.affine)[::-1]]
         with redirect_stdout(io.StringIO()):
             found = self._network.predict_single_npy_array(image[None], {"spacing": sizes})
         brain = np.asarray(found).T[::-1, ::-1] > 0                                  # (X, Y, Z)

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from braing3n.data.canonical import body_ml, canonical, check_stripped, voxel_sizes_mm
-from braing3n.data.scan import Scan, load_scan
+from braing3n.data.axes import sizes_mm
+from braing3n.data.canonical import body_ml, canonical, check_stripped
+from braing3n.data.reading import load_scan
+from braing3n.data.scan import Scan
 from braing3n.errors import ConfigError, ScanError
 
 # Points of the template that are looked at lie about so far apart.
@@ -65,7 +67,7 @@ class Template:
             The share of the smaller brain that lies in the larger one, on a coarse grid of points,
             and the smaller one's volume over the larger one's. Each is 0 to 1.
         """
-        steps = np.maximum(1, np.round(_POINTS_MM / voxel_sizes_mm(self.scan.affine))).astype(int)
+        steps = np.maximum(1, np.round(_POINTS_MM / sizes_mm(self.scan.affine))).astype(int)
         here = np.argwhere(self.scan.voxels[::steps[0], ::steps[1], ::steps[2]]) * steps  # (P, 3)
         to_scan = np.linalg.inv(scan.affine) @ self.scan.affine                           # (4, 4)
         there = np.round(here @ to_scan[:3, :3].T + to_scan[:3, 3]).astype(int)           # (P, 3)

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from nibabel.orientations import aff2axcodes, axcodes2ornt, ornt_transform
 
-from braing3n.data.canonical import canonical, check_stripped, is_stripped, voxel_sizes_mm
-from braing3n.data.scan import Scan, load_scan
+from braing3n.data.axes import sizes_mm
+from braing3n.data.canonical import canonical, check_stripped, is_stripped
+from braing3n.data.reading import load_scan
+from braing3n.data.scan import Scan
 from braing3n.errors import ScanError
 
 
@@ -29,7 +31,7 @@ def test_every_point_keeps_its_place_in_space(axes, brain):
     stored = image.as_reoriented(ornt_transform(nib.io_orientation(affine), axcodes2ornt(axes)))
     scan = canonical(Scan(Path("a"), np.asarray(stored.dataobj, np.float32), stored.affine, "0"))
     assert aff2axcodes(scan.affine) == tuple("LPS")
-    assert voxel_sizes_mm(scan.affine).tolist() == [2.0, 3.0, 2.5]
+    assert sizes_mm(scan.affine).tolist() == [2.0, 3.0, 2.5]
     points = np.argwhere(scan.voxels)
     places = points @ scan.affine[:3, :3].T + scan.affine[:3, 3]
     back = (places - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T

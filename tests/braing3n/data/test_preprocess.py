@@ -11,7 +11,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from braing3n.data.preprocess import describe, preprocess, preprocessing_digest
-from braing3n.data.scan import Scan, load_scan
+from braing3n.data.reading import load_scan
+from braing3n.data.scan import Scan
 from braing3n.data.tools.chain import Chain
 from braing3n.errors import ScanError
 from braing3n.presets import PRESETS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
-from braing3n.data.scan import load_scan
+from braing3n.data.reading import load_scan
 from braing3n.preflight.anatomy import anatomy_findings
 from braing3n.preflight.look import look_at
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from braing3n.data.findings import RefusedScanError
-from braing3n.data.scan import load_scan, scan_files
+from braing3n.data.reading import load_scan, scan_files
 from braing3n.errors import ScanError
 
 
