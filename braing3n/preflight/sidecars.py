@@ -23,6 +23,16 @@ _NOT_MR = {"pet", "ct"}
 _OTHER_MODALITIES = {"CT", "PT", "NM", "US", "XA", "CR", "DX", "MG", "RF", "OT", "SC", "SEG",
                      "RTSTRUCT", "RTDOSE", "SM", "OPT"}
 
+# What DICOM calls parts of the body that are neither brain nor head (PS3.16, annex L), as it is
+# written there or with other blanks, and series that are no anatomical scan of the brain.
+_OTHER_PARTS = {"ABDOMEN", "ANKLE", "ARM", "BREAST", "CHEST", "CSPINE", "ELBOW", "FOOT", "FOREARM",
+                "HAND", "HEART", "HIP", "KIDNEY", "KNEE", "LEG", "LIVER", "LSPINE", "PELVIS",
+                "PROSTATE", "SHOULDER", "SPINE", "TSPINE", "WRIST"}
+_OTHER_SERIES = re.compile(r"locali[sz]er|scout|survey|(?<![a-z])[ctl]?[-_ ]?spine(?![a-z])",
+                           re.IGNORECASE)
+# Kinds of image that are no magnitude: Siemens, General Electric, Philips.
+_NO_MAGNITUDE = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY"}
+
 _LEAST_TESLA, _MOST_TESLA = 0.05, 12.0
 _PER_TESLA = {"gauss": 10_000, "millitesla": 1_000}
 # A number, perhaps with a unit: a text that says nothing else.
@@ -71,6 +81,8 @@ def _impossible(content: Mapping[str, Any], suffix: str) -> Iterator[tuple[str, 
     if (isinstance(modality, str) and modality.strip().upper() in _OTHER_MODALITIES
             and suffix not in _NOT_MR):
         yield f"Modality {modality.strip().upper()}", "MR"
+    if modality_of(suffix) is not None:
+        yield from _other_images(content)
     for name, most in _MOST_SECONDS.items():
         times = content.get(name)
         for time in times if isinstance(times, list) else [times]:
@@ -78,6 +90,23 @@ def _impossible(content: Mapping[str, Any], suffix: str) -> Iterator[tuple[str, 
             if what is not None:
                 yield f"{name} {what}", f"a number of seconds, at most {most:g}"
                 break
+
+
+def _other_images(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what says that it is no magnitude image of a brain; no other text is repeated."""
+    part = re.sub(r"[^A-Z]", "", str(content.get("BodyPartExamined", "")).upper())
+    if part in _OTHER_PARTS:
+        yield f"BodyPartExamined {part}", "BRAIN or HEAD"
+    kinds = content.get("ImageType")
+    strange = [kind for kind in kinds if str(kind).upper() in _NO_MAGNITUDE] if (
+        isinstance(kinds, list)) else []
+    if strange:
+        yield f"ImageType {strange[0]}", "a magnitude image, M"
+    for name in ("SeriesDescription", "ProtocolName"):
+        found = _OTHER_SERIES.search(str(content.get(name, "")))
+        if found:
+            yield f"{name} with `{found.group().casefold()}`", "a series of the brain"
+            break
 
 
 def _wrong_strength(value: object) -> str | None:

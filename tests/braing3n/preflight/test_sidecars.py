@@ -32,6 +32,25 @@ def test_a_plain_sidecar_has_no_finding(tmp_path):
                              "Manufacturer": None}) == []
 
 
+@pytest.mark.parametrize("content", [
+    {"BodyPartExamined": "KNEE"}, {"BodyPartExamined": "C-SPINE"},
+    {"ImageType": ["DERIVED", "PRIMARY", "P", "ND"]}, {"SeriesDescription": "AAHead_Scout_64ch"},
+    {"SeriesDescription": "t2_tse_spine"}, {"ProtocolName": "Localizer"},
+])
+def test_a_sidecar_that_tells_of_another_image_contradicts_an_anatomical_scan_alone(content, tmp_path):
+    assert _codes(_check(tmp_path, content)) == ["sidecar-unclear"]
+    assert _check(tmp_path, content, "sub-01/func/sub-01_task-a_bold.json") == []
+
+
+@pytest.mark.parametrize("content", [
+    {"BodyPartExamined": "Brain"}, {"BodyPartExamined": "HEADNECK"}, {"BodyPartExamined": None},
+    {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"]}, {"ImageType": "P"},
+    {"SeriesDescription": "t1_mprage_sag_p2_iso"},
+])
+def test_what_ordinary_sidecars_say_of_the_image_passes(content, tmp_path):
+    assert _check(tmp_path, content) == []
+
+
 @pytest.mark.parametrize("name", [_NAME, "participants.json", "dataset_description.json", "T1w.json",
                                   "phenotype/ace.json", "sub-01/sub-01_sessions.json"])
 @pytest.mark.parametrize("content", [b"", b"{not json", b"[1, 2]", b'{"a": "\xfc"}', b"[" * 10_000])
