@@ -132,6 +132,9 @@ _VOXELS = (
     ("voxels-labels", _E, "regions of one value: an atlas, a label map or a mask",
      "intensities that vary from voxel to voxel", "name it _mask or _dseg, or put the scan in its "
      "place"),
+    ("voxels-flat", _W, "few grey levels, or labels that were resampled",
+     "neighbours of which at most 20 % hold one value", "look at the scan; if it is one, convert it "
+     "again with all its grey levels"),
     ("intent-unexpected", _W, "a header that says that the numbers are no intensities",
      "intent_code 0", "check that it is the scan; then set intent_code to 0"),
     ("voxels-noise", _E, "noise, or bytes in the wrong order", "neighbours that resemble each other",

@@ -20,6 +20,6 @@ def load_scan(path: Path) -> Scan:
     stored = read_nifti(path)
     affine, geometry = find_affine(path, stored.header, stored.voxels.shape)
     voxels, scaling = scale(path, stored.header, stored.voxels)
-    check_intensities(path, voxels)
+    odd = check_intensities(path, voxels)
     return Scan(path, voxels, affine, stored.digest, stored.header, stored.extensions,
-                (*stored.remarks, *geometry, *scaling))
+                (*stored.remarks, *geometry, *scaling, *odd))

@@ -21,8 +21,9 @@ _AIR = (-1060.0, -940.0)
 _BESIDE_AIR = (-940.0, -820.0)
 _MIN_AIR_SHARE = 0.01
 # Pairs of neighbours that hold one value: 0 to 0.15 of them in scans, stripped, with a skull or of
-# 8 bits; 0.75 and more in atlases of 4 to 400 regions and in masks.
-_MAX_EQUAL = 0.6
+# 8 bits; 0.25 in labels that were resampled linearly; 0.75 and more in atlases of 4 to 400 regions and
+# in masks.
+_MANY_EQUAL, _MAX_EQUAL = 0.2, 0.6
 # A voxel above the median has a neighbour above it: 0.8 to 1 in scans, 0.5 where there is nothing
 # but noise, less where every other voxel is lost.
 _MIN_PAIRED = 0.3
@@ -82,8 +83,8 @@ def scale(path: Path, header: Any, stored: NDArray[Any]) -> tuple[Voxels, list[F
     return voxels, remarks
 
 
-def check_intensities(path: Path, voxels: Voxels) -> None:
-    """Look at every voxel.
+def check_intensities(path: Path, voxels: Voxels) -> list[Finding]:
+    """Look at every voxel, and return what is odd about them.
 
     Raises:
         RefusedScanError: They cannot be the intensities of a magnetic resonance scan.
@@ -108,6 +109,9 @@ def check_intensities(path: Path, voxels: Voxels) -> None:
                       f"a correlation of {alike.correlation:.2f} between neighbours")
     if alike.equal > _MAX_EQUAL:
         raise refusal("voxels-labels", path, f"{alike.equal:.0%} of the neighbours hold one value")
+    if alike.equal > _MANY_EQUAL:
+        return [finding("voxels-flat", path, f"{alike.equal:.0%} of the neighbours hold one value")]
+    return []
 
 
 class Alike(NamedTuple):

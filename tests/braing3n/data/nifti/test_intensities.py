@@ -68,6 +68,12 @@ def test_a_mask_that_was_resampled_is_no_picture():
     assert _refused_by(mask) == "voxels-labels"
 
 
+def test_four_classes_that_were_resampled_are_told():
+    labels = ndimage.zoom(np.floor(_picture() / 400), 0.8, order=1).astype(np.float32)
+    assert [found.rule.code for found in check_intensities(PATH, labels)] == ["voxels-flat"]
+    assert check_intensities(PATH, _picture()) == []
+
+
 def test_noise_and_bright_voxels_without_bright_neighbours_are_told():
     assert _refused_by(np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)) == (
         "voxels-noise")
