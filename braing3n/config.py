@@ -30,8 +30,8 @@ class DataConfig(StrictModel):
     folder: Path | None = None
     table: Path | None = None
     mapping: Path | None = None
-    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    held_out: Annotated[float, Field(ge=0, lt=1, description="a share, such as 0.2")] = 0.2
+    test: Annotated[float, Field(ge=0, lt=1, description="a share, such as 0.1")] = 0.0
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] | None = None
     per_visit: Literal["all", "best"] = "all"
 
@@ -107,7 +107,8 @@ class SiteConfig(StrictModel):
         preprocessing: What is done to a scan before it is resampled.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description=(
+        "1 to 40 small letters, digits and hyphens, as agreed in the consortium"))]
     data: DataConfig
     state_dir: Path
     device: Literal["cpu", "cuda"] = "cpu"

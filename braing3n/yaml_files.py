@@ -95,7 +95,7 @@ def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
         # As JSON, because a tuple in a strict model is a list in YAML. NaN stays, and is refused.
         return model.model_validate_json(text)
     except ValidationError as error:
-        lines = [_describe(model, detail) for detail in error.errors()]
+        lines = [_describe(model, detail) for detail in _told_once(error.errors())]
         raise ConfigError(
             f"{source} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}",
             expected=_listed([expected for expected, _ in lines]),
@@ -115,7 +115,37 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
     if detail["type"] == "missing":
         return f"`{path}` is given", f"no `{path}`"
     message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    meant = _description(model, detail["loc"])
+    if detail["type"] == "string_pattern_mismatch" and meant:
+        message = meant
+    elif meant:
+        message += f": {meant}"
+    if detail["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+        close = difflib.get_close_matches(str(detail["input"]), choices, n=1, cutoff=0.4)
+        message += f" (did you mean `{close[0]}`?)" if close else ""
     return f"`{path}`: {message}", f"`{path}: {_short(detail['input'])}`"
+
+
+def _told_once(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out what follows from a mistake inside, such as a list without its wrong item."""
+    inner = [detail["loc"] for detail in details]
+    return [detail for detail in details if not (detail["type"] == "too_short" and any(
+        len(loc) > len(detail["loc"]) and loc[: len(detail["loc"])] == detail["loc"] for loc in inner))]
+
+
+def _description(model: type[BaseModel], loc: tuple[int | str, ...]) -> str | None:
+    """Return what the model says of a field in words, where it does."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            return None
+        if field.description:
+            return field.description
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+    return None
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
@@ -138,5 +168,8 @@ def _listed(items: list[str]) -> str:
 
 
 def _short(value: object) -> str:
-    text = "..." if isinstance(value, dict) else str(value)
+    text = str(value)
+    if isinstance(value, dict):
+        text = "{" + ", ".join(f"{key}: {'...' if isinstance(item, dict | list) else item}"
+                               for key, item in value.items()) + "}"
     return text if len(text) <= 60 else text[:57] + "..."

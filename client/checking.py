@@ -12,6 +12,7 @@ from braing3n.preflight.command import Look
 from braing3n.preflight.folder import check_folder, check_listed
 from braing3n.preflight.outcome import Wishes
 from client.site import Site
+from client.state_folder import check_state_folder
 
 
 def look_at_site(path: Path) -> Look:
@@ -45,9 +46,11 @@ def _try_settings(config: SiteConfig) -> None:
     """Open what training would open besides the scans, so that a mistake shows now.
 
     Raises:
-        ConfigError: The device, the cache's key, or a tool of preprocessing is not there.
+        ConfigError: The state folder, the device, the cache's key, or a tool of preprocessing is
+            not there.
         CohortError: No scan is of a kind that the settings want.
     """
+    check_state_folder(config)
     _ = Site(config).device
     if config.cache.key_file is not None:
         load_key(config.cache.key_file)

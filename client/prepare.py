@@ -9,6 +9,7 @@ import typer
 from rich.filesize import decimal
 
 from braing3n.presets import PRESETS, PresetName
+from client.state_folder import open_state_folder
 
 if TYPE_CHECKING:  # what computes is imported where it is used, to keep --help fast
     from collections.abc import Callable
@@ -60,11 +61,12 @@ def prepare_site(config: "SiteConfig", preset: PresetName,
 
     Raises:
         CohortError: The site has no usable scan; see `open_site_data`.
-        ConfigError: The cache's key is missing or wrong.
+        ConfigError: The cache's key is missing or wrong, or the state folder cannot be used.
         ScanError: A scan has changed in the meantime.
     """
     from braing3n.data.site_data import open_site_data  # noqa: PLC0415
 
+    open_state_folder(config)
     data = open_site_data(config, PRESETS[preset], progress)
     sides = {"train": data.train, "validation": data.held_out, "test": data.test}
     examples = [example for side in sides.values() for example in side]
@@ -94,8 +96,8 @@ def describe(prepared: Prepared) -> str:
     """Return what was prepared, for a person."""
     limit = "" if prepared.cache_limit_gb is None else f" of at most {prepared.cache_limit_gb:g} GB"
     lines = [
-        f"{prepared.site}, preset {prepared.preset}: {prepared.cached} of {prepared.volumes} volumes "
-        f"are cached",
+        f"{prepared.site}: {prepared.cached} of {prepared.volumes} volumes are cached, for plans with "
+        f"`preset: {prepared.preset}` only",
         f"on the disk: {decimal(prepared.cache_bytes)}{limit}, "
         f"{'encrypted' if prepared.encrypted else 'not encrypted'}",
     ]
@@ -106,14 +108,16 @@ def describe(prepared: Prepared) -> str:
                      "they are read, which is slow")
     lines += [f"left out {reason}" for _, reason in prepared.skipped]
     lines += prepared.notes
-    lines.append("what may name a person is looked for by `braing3n site check` alone")
+    lines.append("names, dates and record numbers were not looked for: `braing3n site check` does "
+                 "that")
     return "\n".join(lines)
 
 
 def prepare(
     site: Annotated[Path, typer.Argument(help="The site's YAML file.")],
     preset: Annotated[
-        PresetName, typer.Option(help="The sizes of the plan that will be trained.")] = "nano",
+        PresetName, typer.Option(help="That of the plan to be trained; the coordinator knows it.")
+    ] = "nano",
     cache_limit: Annotated[
         float | None, typer.Option(help="GB that the cache may take, in place of the file's own.")
     ] = None,

@@ -18,6 +18,7 @@ from braing3n.plan import Part, Plan
 from braing3n.protocol import PROTOCOL_VERSION, Task
 from braing3n.weights import State, check_digest, load_weights, save_weights
 from braing3n.yaml_files import parse
+from client.state_folder import open_state_folder
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,10 @@ def open_site(context: Context) -> Site:
     site is the file of that number in the run config's folder.
 
     Raises:
-        ConfigError: There is no such file, or it is wrong.
+        ConfigError: There is no such file, or it is wrong, or its state folder cannot be used.
     """
     config = load_site_config(_settings(context))
-    # Cache, pictures and log hold scans, paths and ids; a folder that is there keeps its mode.
-    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    open_state_folder(config)
     return Site(config)
 
 

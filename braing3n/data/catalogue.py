@@ -128,10 +128,11 @@ _VOXELS = (
      "by zero"),
     ("voxels-constant", _E, "one value in every voxel", "a picture", "export the scan again"),
     ("voxels-few-values", _E, "so few values that it is a mask or a label map",
-     "at least 20 different intensities", "name it _mask or _dseg, or put the scan in its place"),
+     "at least 20 different intensities", "put the scan in its place; labels, if they are to be kept, "
+     "are named _dseg, a mask of two values _mask"),
     ("voxels-labels", _E, "regions of one value: an atlas, a label map or a mask",
-     "intensities that vary from voxel to voxel", "name it _mask or _dseg, or put the scan in its "
-     "place"),
+     "intensities that vary from voxel to voxel", "put the scan in its place; labels, if they are to "
+     "be kept, are named _dseg, a mask of two values _mask"),
     ("voxels-flat", _W, "few grey levels, or labels that were resampled",
      "neighbours of which at most 20 % hold one value", "look at the scan; if it is one, convert it "
      "again with all its grey levels"),
@@ -172,7 +173,7 @@ _LABELS = (
     ("labels-empty", _W, "a segmentation without a label", "at least one label",
      "check that it is the right file"),
     ("labels-values", _E, "labels that are not whole numbers, or not of its kind",
-     "whole numbers from 0; 0 and 1 in a mask",
+     "whole numbers from 0; 0 and one other in a mask",
      "resample labels with nearest neighbour, and list them in a _dseg.tsv"),
 )
 _TABLES = (
@@ -221,7 +222,8 @@ _TABLES = (
     ("age-unclear", _W, "ages that are not understood", "years, as a number from 0 to 120",
      "write years, or say `unit: months` in a mapping file; what is not understood counts as unknown"),
     ("sex-unclear", _W, "sexes that are not understood", "M or F",
-     "write M or F, or say in participants.json or a mapping file what the codes mean"),
+     "write M or F, or say what the codes mean: in participants.json as {\"sex\": {\"Levels\": {\"1\": "
+     "\"male\", \"2\": \"female\"}}}, or in a mapping file"),
     ("value-unclear", _W, "values of diagnosis, severity or field strength that are not understood",
      "a value of the variable", "say in a mapping file what the codes mean"),
     ("codes-alike", _W, "a dictionary in which two numbers mean the same", "one meaning a number",

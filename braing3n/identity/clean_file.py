@@ -20,6 +20,7 @@ from braing3n.identity.json_text import (
     clean_json,
     is_about_dataset,
 )
+from braing3n.identity.text_files import text_file_hits
 
 # What BIDS wants beside the data, for people; nothing here reads it.
 _DOCUMENT = re.compile(r"(readme|changes|license|licence|notice|contributing|code_of_conduct|citation"
@@ -35,6 +36,7 @@ class Reason(StrEnum):
     LOST = "a link that leads nowhere"
     SPECIAL = "a pipe, a socket or a device, which is never opened"
     DOCUMENT = "a text about the data set, which nothing here reads"
+    TEXT = "a text that names a patient, perhaps"
     NAME = "its name, or a folder's, may name a person"
     DAMAGED = "damaged, or cannot be read"
     KEY = "the column that says whose row it is may name a person"
@@ -55,7 +57,7 @@ _ADVICE = {
     Reason.DAMAGED: "run `braing3n check`, and copy or convert it again",
     Reason.KEY: "write pseudonyms into that column, the same as in the names of files",
     Reason.WORKBOOK: "save it as TSV or CSV in UTF-8",
-    Reason.OPAQUE: "look whether it is needed; what training reads is NIfTI, JSON, TSV and CSV",
+    Reason.OPAQUE: "look whether it is needed; what training reads is NIfTI, JSON, TSV, CSV and XLSX",
     Reason.OUTSIDE: "put it into the folder, and correct the table",
 }
 
@@ -120,6 +122,8 @@ def _why_not(source: Path, kind: Kind) -> Stays | None:
         return Stays(Reason.DICOM)
     if kind in _CLEANERS:
         return None
+    if text_file_hits(source):
+        return Stays(Reason.TEXT)
     return Stays(Reason.DOCUMENT if _DOCUMENT.fullmatch(source.name) else Reason.OPAQUE)
 
 

@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from braing3n.data.findings import Finding, finding
@@ -35,7 +35,7 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
     """Return findings about names and kinds of files."""
     found = list[Finding]()
     grouped = {kind: defaultdict[Path, list[str]](list) for kind in _ONCE_A_FOLDER}
-    unread, unused = Counter[str](), Counter[str]()
+    unread, unused = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
     for entry in entries:
         found += name_identity(entry.path, _shared(entry.path, root))
         match entry.kind:
@@ -44,9 +44,9 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
                 if kind is Kind.LITTER:
                     continue  # a system's name for it, or one of a file that is here
             case Kind.IMAGE:
-                unused[stem_of(entry.path.name).rpartition("_")[2]] += 1
+                unused[stem_of(entry.path.name).rpartition("_")[2]].append(entry.path)
             case Kind.OTHER if not _ABOUT.fullmatch(entry.path.name):
-                unread[entry.path.suffix.lower() or "without an ending"] += 1
+                unread[entry.path.suffix.lower() or "without an ending"].append(entry.path)
             case kind if kind in _SINGLE:
                 code, what = _SINGLE[kind]
                 found.append(finding(code, entry.path, what or "a file ending in "
@@ -54,12 +54,8 @@ def between_files(root: Path, entries: Sequence[Entry]) -> list[Finding]:
         found += _of_name(entry)
     found += [finding(_ONCE_A_FOLDER[kind], folder, _listed(names))
               for kind, folders in grouped.items() for folder, names in folders.items()]
-    if unread:
-        found.append(finding("file-not-read", root, _listed(
-            f"{count} {ending}" for ending, count in sorted(unread.items()))))
-    if unused:
-        found.append(finding("file-unused", root, _listed(
-            f"{count} {suffix}" for suffix, count in sorted(unused.items()))))
+    found += [finding(code, root, _counted(groups, root))
+              for code, groups in (("file-not-read", unread), ("file-unused", unused)) if groups]
     if not any(entry.kind is Kind.SCAN for entry in entries):
         found.append(finding("scans-none", root, f"{len(entries)} files of other kinds"))
     return list(dict.fromkeys(found))  # a folder's name is met with each of its files
@@ -113,6 +109,12 @@ def _shared(path: Path, root: Path) -> Path:
 
 def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _counted(groups: Mapping[str, list[Path]], root: Path) -> str:
+    """Return how many files of each kind there are, and the first of them."""
+    return _listed(f"{len(paths)} {kind}: {_relative(min(paths), root)}"
+                   + (" and others" if len(paths) > 1 else "") for kind, paths in groups.items())
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ SCHEMA = 1
 _FIRST = 3
 # What `site scrub` takes out by itself.
 _SCRUBBED = {"identity-header", "identity-extension", "identity-sidecar", "identity-table",
-             "age-over-89", "dicom-left"}
+             "identity-text", "age-over-89", "dicom-left"}
 _COLOURS = {Severity.ERROR: "red", Severity.PRIVACY: "magenta", Severity.WARN: "yellow",
             Severity.INFO: "cyan"}
 
@@ -57,7 +57,7 @@ def print_outcome(preflight: Preflight, console: Console) -> None:
         if len(items) > _FIRST:
             console.print(f"  and {len(items) - _FIRST} more: see --json or --html")
     if any(rule.severity is Severity.INFO for rule, _ in groups):
-        console.print("\nINFO needs nothing to be done; --json and --html tell where it is")
+        console.print("\nINFO is no reason to stop; --json and --html tell it in full")
     for line in ("", *preflight.known, *next_steps(preflight), verdict(preflight)):
         console.print(escape(line), highlight=False, soft_wrap=True)
 
@@ -68,15 +68,15 @@ def next_steps(preflight: Preflight) -> list[str]:
     codes = {found.rule.code for found in preflight.findings}
     steps = []
     if Severity.ERROR in severities:
-        steps.append("mend what is an ERROR, in the original")
+        steps.append("mend what is an ERROR, here and not in a cleaned copy of it")
     if codes & _SCRUBBED:
-        steps.append("then run `braing3n site scrub FOLDER --out COPY`, and name the copy in "
-                     "`data:` of the site's settings")
+        steps.append("run `braing3n site scrub FOLDER --out COPY`, COPY being a new folder, and name "
+                     "COPY in `data:` of the site's settings")
     if Severity.PRIVACY in severities and not codes & _SCRUBBED:
-        steps.append("clean what is PRIVACY by hand")
+        steps.append("do what is said of each PRIVACY finding")
     if steps:
         steps.append("check again")
-    return [f"next: {', '.join(steps)}"] if steps else []
+    return [f"next: {', then '.join(steps)}"] if steps else []
 
 
 def verdict(preflight: Preflight) -> str:

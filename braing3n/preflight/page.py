@@ -92,7 +92,7 @@ def write_page(preflight: Preflight, path: Path) -> None:
     charts, same = cohort_charts(preflight.volumes)
     html = _template().render(
         folder=teller.title(),
-        sentences=(*preflight.known, *next_steps(preflight)),
+        sentences=(*next_steps(preflight), *preflight.known),
         verdict=verdict(preflight),
         holds=preflight.holds,
         counts=_counts(preflight),

@@ -74,3 +74,18 @@ def test_a_tool_without_what_it_needs_is_refused(tmp_path: Path, tools: dict) ->
 def test_a_choice_of_scans_that_is_not_known_is_refused(tmp_path: Path, choice: dict) -> None:
     with pytest.raises(ConfigError):
         load_site_config(write(tmp_path, data={"folder": "bids", **choice}))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"name": "Hospital A"}, ["1 mistake", "1 to 40 small letters, digits and hyphens"]),
+    ({"data": {"folder": "d", "held_out": 20}}, ["1 mistake", "less than 1: a share, such as 0.2"]),
+    ({"data": {"folder": "d", "modalities": ["T1"]}}, ["1 mistake", "did you mean `T1w`?"]),
+    ({"preprocessing": {"skull_strip": "hd-bet"}}, ["an hd_bet_model", "{skull_strip: hd-bet}"]),
+])
+def test_a_mistake_is_told_once_and_in_words_that_lead_on(tmp_path, change, words) -> None:
+    (tmp_path / "d").mkdir()
+    path = tmp_path / "site.yaml"
+    path.write_text(yaml.safe_dump({"name": "a", "data": {"folder": "d"}, "state_dir": "s", **change}))
+    with pytest.raises(ConfigError) as caught:
+        load_site_config(path)
+    assert all(word in str(caught.value) for word in words), str(caught.value)

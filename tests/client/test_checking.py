@@ -25,8 +25,8 @@ def _check(path):
 
 def test_a_sites_folder_is_checked_without_its_own_cache(write_scan, tmp_path):
     write_scan(tmp_path / "d/sub-01/anat/sub-01_T1w.nii.gz")
-    (tmp_path / "d/state").mkdir()
-    (tmp_path / "d/state/broken.nii").write_bytes(b"")
+    (tmp_path / "d/state/cache").mkdir(parents=True)
+    (tmp_path / "d/state/cache/broken.nii").write_bytes(b"")
     code, outcome = _check(_site(tmp_path, {"folder": "d"}, state_dir="d/state"))
     assert code == 0
     assert outcome["num_volumes"] == 1

@@ -206,6 +206,7 @@ def test_half_a_pair_is_listed_and_leaves_nothing(site, tmp_path):
 
 def test_what_cannot_be_cleaned_stays_behind_and_is_listed_without_names(site, tmp_path):
     (site / "sub-01/anat/report.pdf").write_bytes(b"%PDF Jane Doe")
+    (site / "sub-01/anat/export.log").write_text("PatientName: Jane Doe\n")
     (site / "IM000001").write_bytes(bytes(128) + b"DICM")
     (site / ".DS_Store").write_bytes(b"\0")
     (site / "broken.json").write_text('{"PatientName": "Jane Doe')
@@ -219,7 +220,8 @@ def test_what_cannot_be_cleaned_stays_behind_and_is_listed_without_names(site, t
         ".DS_Store": Reason.LITTER, "IM000001": Reason.DICOM, "README": Reason.DOCUMENT,
         "broken.json": Reason.DAMAGED, "***": Reason.NAME, "participants.xlsx": Reason.WORKBOOK,
         "people.csv": Reason.DAMAGED,
-        "scans.tsv": Reason.KEY, "sub-01/anat/report.pdf": Reason.OPAQUE}
+        "scans.tsv": Reason.KEY, "sub-01/anat/report.pdf": Reason.OPAQUE,
+        "sub-01/anat/export.log": Reason.TEXT}
     assert done.counts[Reason.NAME] == 2
     assert not any(secret in done.log.read_text() for secret in ("Doe", "doe", "Jane", "jane"))
     assert findings_of(done.out) == []

@@ -123,7 +123,8 @@ def test_in_a_dataset_only_what_training_would_use_is_judged_as_a_scan(write_sca
     outcome = check_folder(tmp_path)
     assert [volume.entry.path.name for volume in outcome.volumes] == ["sub-01_T1w.nii.gz"]
     unused = next(found for found in outcome.findings if found.rule.code == "file-unused")
-    assert unused.found == "1 PDw, 1 bold"
+    assert unused.found == ("1 PDw: sub-01/anat/sub-01_PDw.nii.gz, "
+                            "1 bold: sub-01/func/sub-01_task-rest_bold.nii.gz")
 
 
 def test_a_damaged_image_that_is_not_used_is_still_told(write_scan, tmp_path):
