@@ -90,4 +90,6 @@ def _write_page(preflight: Preflight, html: Path) -> None:
     except OSError as error:
         raise OutputError(f"{html} cannot be written", expected="a file in a folder to write to",
                           found=error.strerror or "an error", fix="choose another place") from error
-    sys.stderr.write(f"page: {html}\n")
+    is_inside = html.resolve().is_relative_to(preflight.folder.resolve())
+    where = ", inside the data: it shows every scan, so move it before the folder is passed on"
+    sys.stderr.write(f"page: {html}{where if is_inside else ''}\n")

@@ -56,6 +56,11 @@ def test_a_page_is_written_for_its_owner_alone(folder, tmp_path):
     assert page.read_text().count("data:image/jpeg") == 2
 
 
+def test_a_page_inside_the_data_is_written_and_said(folder, tmp_path):
+    assert "inside the data" not in _run(folder, "--html", tmp_path / "a.html").stderr
+    assert "inside the data" in _run(folder, "--html", folder / "a.html").stderr
+
+
 @pytest.mark.parametrize("place", ["pipe", "", "sub-01/anat/sub-01_T1w.nii.gz/page.html"])
 def test_what_is_no_file_is_not_replaced_by_a_page_and_nothing_is_read_for_it(place, folder):
     os.mkfifo(folder / "pipe")
