@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from simulation.cohorts_cli import app as cohorts
+
 app = typer.Typer(no_args_is_help=True, help="Simulate a federation on this machine.")
+app.add_typer(cohorts, name="cohorts")
 
 OUT = Annotated[Path, typer.Option(help="Folder to write to; it must be new or empty.")]
 
