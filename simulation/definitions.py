@@ -17,7 +17,6 @@ from braing3n.yaml_files import StrictModel, load_yaml, parse
 SHIPPED = Path(__file__).parent / "cohorts"
 VARIABLES = ("subject", "visit", "age_years", "sex", "diagnosis", "severity", "modality",
              "field_strength", "site", "path")
-_ABOUT = ("name", "title", "terms", "source", "files", "volumes", "exclude")
 
 
 class Exclusion(StrictModel):
@@ -102,8 +101,12 @@ class CohortDefinition:
         return parse(ColumnMapping, chosen, f"the definition of {self.about.name}")
 
 
-def load_definition(path: Path) -> CohortDefinition:
+def load_definition(path: Path, name: str | None = None) -> CohortDefinition:
     """Read a cohort's definition.
+
+    Args:
+        path: The YAML file.
+        name: The cohort's name, where the file says none.
 
     Raises:
         ConfigError: It is missing or wrong; what is expected is said.
@@ -112,7 +115,8 @@ def load_definition(path: Path) -> CohortDefinition:
     unconfirmed = [key for key, said in content.items()
                    if isinstance(said, dict) and said.get("confirm")]
     plain = {key: _without_mark(said) for key, said in content.items()}
-    about = parse(About, {key: said for key, said in plain.items() if key not in VARIABLES}, str(path))
+    about = parse(About, {**({} if name is None else {"name": name}), **{
+        key: said for key, said in plain.items() if key not in VARIABLES}}, str(path))
     variables = {key: _source(plain[key]) for key in VARIABLES if key in plain}
     if "site" not in variables:
         raise ConfigError(f"{path} does not say what a site is", found="no `site`", fix="add it",
@@ -142,6 +146,18 @@ def _source(said: object) -> dict[str, Any]:
     if "column" in source and not isinstance(source["column"], list):
         source["column"] = [source["column"]]
     return source
+
+
+def load_definition_of_mapping(path: Path) -> CohortDefinition:
+    """Read a mapping file, as a hospital writes it for its own table, as a definition.
+
+    Raises:
+        ConfigError: It is missing or wrong, or does not say what a site is.
+    """
+    content = load_yaml(path)
+    parse(ColumnMapping, {key: _without_mark(said) for key, said in content.items()
+                          if key in VARIABLES}, str(path))
+    return load_definition(path, name="mapped")
 
 
 def shipped_definitions() -> list[CohortDefinition]:

@@ -35,8 +35,12 @@ class Cohort:
     notes: tuple[str, ...]
 
 
-def open_cohort(data: DataConfig) -> Cohort:
+def open_cohort(data: DataConfig, mapping: ColumnMapping | None = None) -> Cohort:
     """Find a site's volumes and what is known of them, without reading any voxel.
+
+    Args:
+        data: Where they are.
+        mapping: How the columns of its table are named, in place of the file that `data` names.
 
     Raises:
         CohortError: The folder or the table is not there, is of another kind, or names no scan.
@@ -48,7 +52,8 @@ def open_cohort(data: DataConfig) -> Cohort:
                           expected="a folder" if data.folder else "a table",
                           found="something else" if source and source.exists() else "nothing",
                           fix="correct the path")
-    mapping = None if data.mapping is None else load_mapping(data.mapping)
+    if mapping is None and data.mapping is not None:
+        mapping = load_mapping(data.mapping)
     volumes, notes = (_from_bids if data.folder else _from_table)(source, mapping)
     volumes.sort(key=lambda v: (v.subject, v.session or "", v.modality, str(v.path)))
     if mapping is not None and mapping.site is not None:

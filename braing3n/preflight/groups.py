@@ -46,13 +46,14 @@ def _spellings(path: Path, sites: Groups) -> list[Finding]:
     """Find sites that differ in blanks, capitals, marks or a float's `.0` alone."""
     spellings: dict[str, list[str]] = {}
     for site in sites:
-        spellings.setdefault(_bare(site), []).append(site)
+        spellings.setdefault(site_key(site), []).append(site)
     alike = [" = ".join(repr(site) for site in sorted(group))
              for group in spellings.values() if len(group) > 1]
     return [finding("site-spelling", path, shown(sorted(alike)))] if alike else []
 
 
-def _bare(site: str) -> str:
+def site_key(site: str) -> str:
+    """Return a site's name without blanks, capitals, marks and a float's `.0`, to find it again."""
     text = unicodedata.normalize("NFKC", site).casefold().strip()
     text = re.sub(r"(?<=[0-9])\.0+$", "", text)
     return re.sub(r"(?<![0-9])[\W_]+|[\W_]+(?![0-9])", "", text) or text
