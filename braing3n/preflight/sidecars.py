@@ -98,6 +98,8 @@ def _other_images(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if part in _OTHER_PARTS:
         yield f"BodyPartExamined {part}", "BRAIN or HEAD"
     kinds = content.get("ImageType")
+    if isinstance(kinds, str):  # older converters wrote ORIGINAL/PRIMARY/M
+        kinds = re.split(r"[/\\]", kinds)
     strange = [kind for kind in kinds if str(kind).upper() in _NO_MAGNITUDE] if (
         isinstance(kinds, list)) else []
     if strange:

@@ -34,7 +34,8 @@ def test_a_plain_sidecar_has_no_finding(tmp_path):
 
 @pytest.mark.parametrize("content", [
     {"BodyPartExamined": "KNEE"}, {"BodyPartExamined": "C-SPINE"},
-    {"ImageType": ["DERIVED", "PRIMARY", "P", "ND"]}, {"SeriesDescription": "AAHead_Scout_64ch"},
+    {"ImageType": ["DERIVED", "PRIMARY", "P", "ND"]}, {"ImageType": "DERIVED/PRIMARY/P"},
+    {"SeriesDescription": "AAHead_Scout_64ch"},
     {"SeriesDescription": "t2_tse_spine"}, {"ProtocolName": "Localizer"},
 ])
 def test_a_sidecar_that_tells_of_another_image_contradicts_an_anatomical_scan_alone(content, tmp_path):
@@ -44,7 +45,8 @@ def test_a_sidecar_that_tells_of_another_image_contradicts_an_anatomical_scan_al
 
 @pytest.mark.parametrize("content", [
     {"BodyPartExamined": "Brain"}, {"BodyPartExamined": "HEADNECK"}, {"BodyPartExamined": None},
-    {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"]}, {"ImageType": "P"},
+    {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "NORM"]}, {"ImageType": 7},
+    {"ImageType": "ORIGINAL/PRIMARY/M/ND/NORM"},
     {"SeriesDescription": "t1_mprage_sag_p2_iso"},
 ])
 def test_what_ordinary_sidecars_say_of_the_image_passes(content, tmp_path):
