@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from braing3n.errors import ConfigError
@@ -142,9 +143,7 @@ def _description(model: type[BaseModel], loc: tuple[int | str, ...]) -> str | No
             return None
         if field.description:
             return field.description
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                model = kind
+        model = _section(field, model)
     return None
 
 
@@ -152,12 +151,17 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """Return the field names that are known where `loc` points into `model`."""
     for part in loc:
         field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        # An optional section is a union of its model and None.
-        for kind in (inner, *get_args(inner)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                model = kind
+        model = model if field is None else _section(field, model)
     return list(model.model_fields)
+
+
+def _section(field: FieldInfo, outer: type[BaseModel]) -> type[BaseModel]:
+    """Return the model of a section, or the one that holds the field where it is none."""
+    # An optional section is a union of its model and None.
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return outer
 
 
 def _listed(items: list[str]) -> str:

@@ -1,7 +1,7 @@
 """The scans or rows of a cohort, each with its subject and the site where it was made."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braing3n.conditions import Conditions
@@ -65,10 +65,12 @@ def read_cohort(source: Path, definition: CohortDefinition) -> CohortRows:
         table = source / "participants.tsv"
         try:
             return _of_folder(source, table if table.is_file() else None, definition)
-        except CohortError:
+        except CohortError as error:
             if not table.is_file():
                 raise
-            return _of_table(table, definition)
+            read = _of_table(table, definition)
+            why = f"{error.what}: rows of {table.name} count as scans"
+            return replace(read, notes=(why, *read.notes))
     if not source.is_file():
         raise CohortError(f"{source} is not there", expected="a BIDS folder or a table",
                           found="nothing", fix="correct the path")

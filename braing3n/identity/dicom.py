@@ -15,6 +15,7 @@ from pydicom.datadict import dictionary_has_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
+from braing3n.data.nifti.byte_streams import GZIP_MAGIC
 from braing3n.identity.content import Hit, Kind, in_order
 from braing3n.identity.fields import is_of_hospital
 from braing3n.identity.keys import kinds_by_key
@@ -32,7 +33,6 @@ _DAMAGE = (ArithmeticError, AttributeError, BytesLengthException, EOFError, Inva
            LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error)
 # What is read of a file to tell what it is; and how many elements it takes to tell a data set.
 _HEAD_BYTES, _NUM_ELEMENTS = 4096, 3
-_GZIP = b"\x1f\x8b"
 # The group of the first element of a file without preamble, little or big endian.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 _PIXELS = 0x7FE0
@@ -47,7 +47,7 @@ def is_dicom(path: Path) -> bool:
             return False
         with path.open("rb") as stream:
             head = stream.read(_HEAD_BYTES)
-        if head.startswith(_GZIP):
+        if head.startswith(GZIP_MAGIC):
             head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
     except (OSError, zlib.error):
         return False

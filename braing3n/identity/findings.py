@@ -12,6 +12,7 @@ from braing3n.data.nifti.extensions import (
     TEXT_FIELDS,
     Extension,
 )
+from braing3n.data.nifti.texts import read_texts
 from braing3n.data.people.table_text import UnreadableError
 from braing3n.identity.columns import column_hits, said_units
 from braing3n.identity.content import Hit, Kind, describe_hits, in_order
@@ -29,8 +30,8 @@ from braing3n.identity.text_files import text_file_hits
 from braing3n.identity.texts import has_absolute_path, kinds
 from braing3n.identity.values import is_number_of_patient, is_removed
 
-__all__ = ["header_findings", "is_dicom", "name_identity", "sidecar_identity", "table_identity",
-           "text_identity"]
+__all__ = ["header_findings", "is_dicom", "name_identity", "refused_identity",
+           "sidecar_identity", "table_identity", "text_identity"]
 
 # Registered codes of extensions that hold numbers alone: b-values, directions, timing.
 _NUMERIC_CODES = {20, 22, 24, 26, 28, 36}
@@ -54,6 +55,12 @@ def header_findings(path: Path, header: Any, extensions: Iterable[Extension]) ->
             where = OTHER_PLACES.get(code, f"extension {number} (code {code})")
             found.append(finding("identity-extension", path, f"{where}: {describe_hits(inside)}"))
     return found
+
+
+def refused_identity(path: Path) -> list[Finding]:
+    """Judge whom a file names that is refused for another reason, so that one check tells both."""
+    texts = read_texts(path)
+    return [] if texts is None else header_findings(path, *texts)
 
 
 def sidecar_identity(path: Path) -> list[Finding]:

@@ -13,11 +13,10 @@ from braing3n.data.findings import Finding, RefusedScanError, finding
 from braing3n.data.nifti.geometry import find_affine
 from braing3n.data.nifti.intensities import slope_and_intercept
 from braing3n.data.nifti.stored import Stored, read_nifti
-from braing3n.data.nifti.texts import read_texts
 from braing3n.data.people.tables import read_table
 from braing3n.data.tree import Entry, stem_of
 from braing3n.errors import CohortError
-from braing3n.identity.findings import header_findings
+from braing3n.identity.findings import header_findings, refused_identity
 from braing3n.preflight.outcome import VolumeReport
 
 _SHOWN = 8
@@ -51,9 +50,7 @@ def check_labels(entry: Entry) -> LabelReport:
         affine, _ = find_affine(entry.path, stored.header, stored.voxels.shape)
         scaling = slope_and_intercept(entry.path, stored.header)
     except RefusedScanError as error:
-        texts = read_texts(entry.path)
-        named = [] if texts is None else header_findings(entry.path, *texts)
-        return LabelReport(entry, (error.finding, *named), None, None)
+        return LabelReport(entry, (error.finding, *refused_identity(entry.path)), None, None)
     found = [*stored.remarks, *header_findings(entry.path, stored.header, stored.extensions),
              *_check_values(entry.path, stored, scaling)]
     return LabelReport(entry, tuple(found), stored.voxels.shape, affine)

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -11,11 +10,10 @@ from braing3n.data.axes import axes, sizes_mm
 from braing3n.data.findings import Finding, RefusedScanError
 from braing3n.data.nifti.geometry import is_coarse
 from braing3n.data.nifti.stored import read_through
-from braing3n.data.nifti.texts import read_texts
 from braing3n.data.reading import load_scan
 from braing3n.data.scan import Scan
 from braing3n.data.tree import Entry
-from braing3n.identity.findings import header_findings
+from braing3n.identity.findings import header_findings, refused_identity
 from braing3n.preflight.anatomy import anatomy_findings
 from braing3n.preflight.look import Look, look_at
 from braing3n.preflight.outcome import Facts, VolumeReport
@@ -32,7 +30,7 @@ def check_scan(entry: Entry, *, with_picture: bool) -> VolumeReport:
     try:
         scan = load_scan(entry.path)
     except RefusedScanError as error:
-        return VolumeReport(entry, (error.finding, *_refused_identity(entry.path)), None)
+        return VolumeReport(entry, (error.finding, *refused_identity(entry.path)), None)
     look = look_at(scan)
     found = [*scan.remarks, *anatomy_findings(scan, look, entry.modality),
              *header_findings(entry.path, scan.header, scan.extensions)]
@@ -44,14 +42,8 @@ def check_other_image(entry: Entry) -> tuple[Finding, ...]:
     try:
         stored = read_through(entry.path)
     except RefusedScanError as error:
-        return (error.finding, *_refused_identity(entry.path))
+        return (error.finding, *refused_identity(entry.path))
     return (*stored.remarks, *header_findings(entry.path, stored.header, stored.extensions))
-
-
-def _refused_identity(path: Path) -> list[Finding]:
-    """Judge whom a file names that is refused for another reason, so that one check tells both."""
-    texts = read_texts(path)
-    return [] if texts is None else header_findings(path, *texts)
 
 
 def _facts(scan: Scan, look: Look, with_picture: bool) -> Facts:
