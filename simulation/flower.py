@@ -81,8 +81,9 @@ def program(name: str) -> str:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise ConfigError(f"{name} is not installed", expected="Flower with its simulation extra",
-                          found="no such program", fix="run `make setup`")
+        raise ConfigError(f"{name} is not installed", expected="Flower, and what `sim` needs",
+                          found="no such program",
+                          fix="run `make setup`, or `pip install braing3n[simulation]`")
     return found
 
 
