@@ -69,9 +69,15 @@ class StagePlan(StrictModel):
     """What every stage has: rounds, local work, batch and the two optimisers.
 
     Give either `local_steps` or `local_epochs`: the work of one site in one round.
+
+    Attributes:
+        rounds: How many.
+        measure_every: Before every how many rounds each site measures the global weights on its
+            held-out subjects; before the first it always does, and after the last.
     """
 
     rounds: Count
+    measure_every: Count = 1
     local_steps: Count | None = None
     local_epochs: Positive | None = None
     batch_size: Count
@@ -167,7 +173,10 @@ class Plan(StrictModel):
         seed: Seeds the initial weights, every mask, every noise and every batch.
         preset: The sizes of the networks; see `braing3n.presets`.
         min_sites: A round with fewer usable replies fails the run.
+        sites_per_round: How many sites train in each round, drawn anew from the seed; None is all.
+            Measurements and latent statistics are of all sites.
         round_timeout_s: Seconds that a round waits for its slowest site.
+        last_stage: The stage that the run ends with.
         stages: The three stages.
     """
 
@@ -175,8 +184,21 @@ class Plan(StrictModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     preset: PresetName
     min_sites: Count = 2
+    sites_per_round: Count | None = None
     round_timeout_s: Positive = 3600.0
+    last_stage: StageName = "diffusion"
     stages: StagePlans
+
+    @model_validator(mode="after")
+    def _rounds_can_have_enough_sites(self) -> "Plan":
+        if self.sites_per_round is not None and self.sites_per_round < self.min_sites:
+            raise ValueError("sites_per_round of at least min_sites")
+        return self
+
+    @property
+    def stage_names(self) -> tuple[StageName, ...]:
+        """The stages of this run, in their order."""
+        return STAGE_NAMES[:STAGE_NAMES.index(self.last_stage) + 1]
 
     def stage(self, name: StageName) -> PretrainPlan | DecoderPlan | DiffusionPlan:
         """Return the plan of one stage."""

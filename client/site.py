@@ -139,6 +139,9 @@ def check_task(task: Task) -> Plan:
                             expected=task.plan_digest, found="another digest",
                             fix="ask the coordinator")
     plan = parse(Plan, json.loads(task.plan), "the coordinator's plan")
+    if task.stage not in plan.stage_names:
+        raise ProtocolError("the plan has no such stage", expected=", ".join(plan.stage_names),
+                            found=task.stage, fix="ask the coordinator")
     if task.round_index > plan.stage(task.stage).rounds:
         raise ProtocolError("the plan has no such round",
                             expected=f"at most {plan.stage(task.stage).rounds}",

@@ -36,7 +36,8 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
     plan, data = opened.plan, opened.data
     objective = open_objective(plan, task.stage, data, opened.frozen, site.device)
     start = _load_global_weights(vector, objective, task)
-    metrics = _held_out_metrics(site, opened, objective)
+    measures = task.round_index % plan.stage(task.stage).measure_every == 0
+    metrics = _held_out_metrics(site, opened, objective) if measures else {}
     trained = train_round(
         objective, plan.stage(task.stage), start, examples=data.train,
         round_index=task.round_index, moments=site.moments(task),

@@ -1,6 +1,8 @@
 """Flower's ServerApp: a plan in, the stages in order, a model out. Only wiring."""
 
-from dataclasses import dataclass, field
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flwr.app import Context
@@ -8,10 +10,11 @@ from flwr.serverapp import Grid, ServerApp
 
 from braing3n.errors import BrainG3NError, ConfigError, RunFailedError
 from braing3n.networks import moments_like
-from braing3n.plan import Part, Plan, load_plan
+from braing3n.plan import Part, Plan, StageName, load_plan
 from braing3n.protocol import Task
 from braing3n.weights import State, Vector, digest_state, layout_digest, pack, unpack
 from server.merge import AveragedWeights, ServerOptimizer
+from server.messages import Member
 from server.outcome import Frozen, Round, StageRecord
 from server.roster import greet
 from server.run_state import RunFolder, new_run_id
@@ -66,7 +69,8 @@ def federate(grid: Grid, run: RunFolder, expected: int) -> None:
     strategy = Strategy(grid, roster.members, run.plan.min_sites, run.plan.round_timeout_s)
     federation = Federation(strategy, run)
     for stage in STAGES:
-        federation.run_stage(stage)
+        if stage.name in run.plan.stage_names:
+            federation.run_stage(stage)
     run.finish()
 
 
@@ -101,7 +105,8 @@ class Federation:
         average = AveragedWeights(decay_per_round(plan)) if stage.is_averaged else None
         for index in range(record.rounds):
             task = self._task(stage, index, like)
-            outcome = self.strategy.run_round(
+            members = draw_members(self.strategy.members, plan, stage.name, index)
+            outcome = replace(self.strategy, members=members).run_round(
                 f"train.{stage.name}", task, weights, like, self.frozen
             )
             record.add(index + 1, "training", outcome)
@@ -141,7 +146,8 @@ class Federation:
         frozen = Frozen(state, digest_state(state))
         self.frozen[part] = frozen
         self.run.write_model(part, frozen)
-        if any(part in later.needs for later in STAGES):
+        later = [stage for stage in STAGES if stage.name in self.run.plan.stage_names]
+        if any(part in stage.needs for stage in later):
             task = self._task(stage, record.rounds, state)
             record.add_delivery(
                 part, self.strategy.install(self.strategy.members, task, part, frozen)
@@ -159,6 +165,17 @@ class Federation:
         if outcome.mean is not None:
             state = statistics_from(unpack(outcome.mean, like))
             self._freeze("statistics", state, stage, record)
+
+
+def draw_members(
+    members: Sequence[Member], plan: Plan, stage: StageName, round_index: int
+) -> list[Member]:
+    """Return who trains in a round: everybody, or the plan's number of sites, drawn evenly."""
+    if plan.sites_per_round is None or plan.sites_per_round >= len(members):
+        return list(members)
+    # Not for secrecy: a draw that depends on the plan alone can be repeated.
+    drawn = random.Random(f"{plan.seed} {stage} {round_index}")  # noqa: S311
+    return sorted(drawn.sample(list(members), plan.sites_per_round), key=lambda member: member.name)
 
 
 def decay_per_round(plan: Plan) -> float:

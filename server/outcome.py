@@ -102,10 +102,11 @@ class StageRecord:
     def as_json(self) -> dict[str, Any]:
         """Return the record as it stands in run.json.
 
-        `sites_answered` counts the sites that are in the result of every round.
+        `sites_answered` counts the sites that are in the result of every round that asked them.
         """
         asked = {name for entry in self.participation for name in entry["asked"]}
-        always = set(asked).intersection(*(entry["answered"] for entry in self.participation))
+        always = asked - {name for entry in self.participation
+                          for name in set(entry["asked"]) - set(entry["answered"])}
         return {
             "name": self.name, "rounds": self.rounds, "sites_asked": len(asked),
             "sites_answered": len(always), "seconds": round(self.seconds, 3),

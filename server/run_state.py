@@ -61,7 +61,7 @@ class RunFolder:
             "plan_digest": self.plan.digest, "encoder_digest": encoder and encoder["digest"],
             "started": self._started, "ended": None if self.status == "running" else _now(),
             "privacy": NO_PRIVACY, "versions": versions(), "code_digest": self.code_digest,
-            "sites": list(self.sites),
+            "sites": list(self.sites), "stage_names": list(self.plan.stage_names),
             "strangers": self.strangers, "stages": [record.as_json() for record in self.records],
             "models": self.models,
         }
@@ -134,13 +134,15 @@ def describe_outcome(
     total = max(len(sites) + len(strangers), num_expected)
     lost = []
     for record in records:
-        by_count: dict[int, list[str]] = {}
+        by_count: dict[tuple[int, str], list[str]] = {}
         for entry in record.participation:
             if len(entry["answered"]) < len(entry["asked"]):
-                by_count.setdefault(len(entry["answered"]), []).append(str(entry["round"]))
-        lost += [f"with {count} of {total} sites in {record.name} round"
+                drawn = len(entry["asked"]) < len(sites)  # the plan asks some sites in each round
+                of = f"{len(entry['asked'])} drawn" if drawn else str(total)
+                by_count.setdefault((len(entry["answered"]), of), []).append(str(entry["round"]))
+        lost += [f"with {count} of {of} sites in {record.name} round"
                  f"{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
-                 for count, numbers in sorted(by_count.items())]
+                 for (count, of), numbers in sorted(by_count.items())]
         lost += [f"with {len(entry['answered'])} of {total} sites in {record.name} {entry['what']}"
                  for entry in record.other_exchanges
                  if len(entry["answered"]) < len(entry["asked"])]

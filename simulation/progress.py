@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from braing3n.plan import STAGE_NAMES, Plan
+from braing3n.plan import Plan
 
 PLAIN_EVERY_S = 10.0
 
@@ -37,7 +37,7 @@ class RunProgress:
         self._plan = plan
         self._console = console
         self._began = time.monotonic()
-        self._total = sum(_work(plan, stage) * plan.stage(stage).rounds for stage in STAGE_NAMES)
+        self._total = sum(_work(plan, stage) * plan.stage(stage).rounds for stage in plan.stage_names)
         self._last_line = (0.0, "")
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"),

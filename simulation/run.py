@@ -104,7 +104,7 @@ def run_federation(
         except RunFailedError as error:
             status = read_run(out).get("status", "")
             if status.startswith("failed"):
-                raise RunFailedError("the run failed", expected="three stages, completed",
+                raise RunFailedError("the run failed", expected="all stages, completed",
                                      found=status.removeprefix("failed: "),
                                      fix=f"look into {out / 'flower.log'} and {out}/sites/*/site.log"
                                      ) from error
@@ -134,9 +134,18 @@ def _close_record(out: Path) -> None:
 
 
 def finish(out: Path, plan: Plan, console: Console) -> Path:
-    """Generate brains with the finished model, write them down, and write the report."""
-    from braing3n.evaluation.generation import age_by_diagnosis, open_sampler  # noqa: PLC0415
+    """Generate brains with the finished model where it has all stages, and write the report."""
     from braing3n.report.page import write_report  # noqa: PLC0415
+
+    if "diffusion" in plan.stage_names:
+        generate_brains(out, plan, console)
+    with console.status("writing the report"):
+        return write_report(out)
+
+
+def generate_brains(out: Path, plan: Plan, console: Console) -> None:
+    """Generate brains with the finished model, and write down how well their anatomy follows."""
+    from braing3n.evaluation.generation import age_by_diagnosis, open_sampler  # noqa: PLC0415
     from braing3n.weights import load_weights  # noqa: PLC0415
     from simulation.fidelity import measure_age_fidelity  # noqa: PLC0415
 
@@ -152,8 +161,6 @@ def finish(out: Path, plan: Plan, console: Console) -> Path:
         with replacing(out / "generated.npz") as part:
             np.savez_compressed(part, allow_pickle=False, volumes=volumes, ages=np.array(AGES),
                                 diagnoses=np.array(DIAGNOSES))
-    with console.status("writing the report"):
-        return write_report(out)
 
 
 def read_run(out: Path) -> dict[str, Any]:

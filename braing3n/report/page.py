@@ -10,7 +10,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from braing3n.errors import OutputError
 from braing3n.files import write_text
-from braing3n.plan import STAGE_NAMES
 from braing3n.report import figures
 from braing3n.report.run_folder import (
     PICTURE_NAMES,
@@ -97,7 +96,7 @@ def write_report(run: Path) -> Path:
         level=status_level(record.status),
         styles=styles,
         stages=[_stage_row(stage, lines, styles) for stage in record.stages],
-        not_begun=[name for name in STAGE_NAMES
+        not_begun=[name for name in record.stage_names
                    if name not in {stage.name for stage in record.stages}],
         sent=_sent(record),
         findings=_findings(record),

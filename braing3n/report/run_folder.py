@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braing3n.errors import OutputError
+from braing3n.plan import STAGE_NAMES
 
 Floats = NDArray[np.floating[Any]]
 
@@ -78,6 +79,7 @@ class RunRecord(_Record):
     versions: dict[str, str]
     code_digest: str | None = None
     sites: tuple[str, ...]
+    stage_names: tuple[str, ...] = STAGE_NAMES
     strangers: dict[str, str] = Field(default_factory=dict)
     stages: tuple[StageRecord, ...]
     models: dict[str, ModelRecord] = Field(default_factory=dict)

@@ -56,3 +56,13 @@ def test_work_is_given_in_steps_or_in_epochs_but_not_both_or_neither() -> None:
                            "stages.decoder.batch_size=4")
     assert plan.stages.decoder.steps(30) == 15
     assert plan.stages.decoder.steps(1) == 1
+
+
+def test_a_plan_that_draws_fewer_sites_than_a_round_needs_is_refused() -> None:
+    with pytest.raises(ConfigError, match="sites_per_round of at least min_sites"):
+        load_plan(DEMO, "min_sites=3 sites_per_round=2")
+
+
+def test_the_stages_of_a_run_end_with_the_last_one() -> None:
+    assert load_plan(DEMO).stage_names == ("pretrain", "decoder", "diffusion")
+    assert load_plan(DEMO, "last_stage=decoder").stage_names == ("pretrain", "decoder")

@@ -110,3 +110,13 @@ def test_the_encoders_digest_is_in_run_json_once_it_is_frozen(tmp_path: Path) ->
     assert digest_state(load_weights(run.path / content["models"]["encoder"]["file"])) == (
         digest_state(state)
     )
+
+
+def test_a_site_that_was_not_drawn_is_not_lost_and_one_that_was_is() -> None:
+    stage = StageRecord("decoder", 3)
+    for number, (asked, answered) in enumerate([("ab", "ab"), ("cd", "c"), ("ac", "ac")], start=1):
+        stage.add(number, "training", outcome(asked, answered))
+    assert describe_outcome([stage], tuple("abcd"), {}) == (
+        "completed with 1 of 2 drawn sites in decoder round 2"
+    )
+    assert (stage.as_json()["sites_asked"], stage.as_json()["sites_answered"]) == (4, 3)

@@ -304,3 +304,31 @@ def wrap(
         return reply
 
     return call  # type: ignore[return-value]
+
+
+def test_a_plan_may_end_with_an_earlier_stage(run: Run) -> None:
+    out = run(sweep="last_stage=pretrain")
+    record = read(out)
+    assert record["status"] == "completed"
+    assert [stage["name"] for stage in record["stages"]] == record["stage_names"] == ["pretrain"]
+    assert set(record["models"]) == {"encoder"}
+    assert record["stages"][0]["deliveries"] == []  # no later stage needs it
+
+
+def test_a_round_asks_as_many_sites_as_the_plan_draws_and_all_are_measured(run: Run) -> None:
+    sweep = ("min_sites=1 sites_per_round=1 last_stage=pretrain stages.pretrain.rounds=6 "
+             "stages.pretrain.local_steps=1")
+    (stage,), again = (read(run(name, sweep))["stages"] for name in ("out", "again"))
+    drawn = [entry["asked"] for entry in stage["participation"]]
+    assert all(len(names) == 1 for names in drawn)
+    assert {name for names in drawn for name in names} == {"site-a", "site-b"}
+    assert drawn == [entry["asked"] for entry in again[0]["participation"]]
+    assert stage["sites_asked"] == stage["sites_answered"] == 2
+    assert stage["other_exchanges"][0]["answered"] == ["site-a", "site-b"]
+
+
+def test_sites_measure_the_global_weights_as_often_as_the_plan_says(run: Run) -> None:
+    out = run(sweep="last_stage=pretrain stages.pretrain.rounds=4 stages.pretrain.measure_every=3")
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    measured = {line["round"] for line in lines if line["phase"] == "evaluate"}
+    assert measured == {0, 3, 4}
