@@ -1,7 +1,5 @@
 """A partition as files: for each site its settings and the table of its scans."""
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -9,12 +7,9 @@ import yaml
 
 from braing3n.errors import OutputError
 from braing3n.files import write_text
-from simulation.cohort_rows import CohortRow
 from simulation.partition import Partition, SitePart
+from simulation.scan_rows import scan_table
 from simulation.sites import site_name
-
-_COLUMNS = ("subject", "session", "path", "modality", "age", "sex", "diagnosis", "severity",
-            "field_strength", "site")
 
 
 def write_partition(done: Partition, out: Path) -> int:
@@ -38,7 +33,7 @@ def write_partition(done: Partition, out: Path) -> int:
     try:
         for site in sites:
             name = names[site.name]
-            write_text(out / "sites" / f"{name}.tsv", _table(site))
+            write_text(out / "sites" / f"{name}.tsv", scan_table(site.rows))
             write_text(out / "sites" / f"{name}.yaml", yaml.safe_dump(
                 {"name": name, "data": {"table": f"{name}.tsv"}, "state_dir": f"{name}-state"},
                 sort_keys=False))
@@ -60,19 +55,3 @@ def _names(sites: list[SitePart]) -> dict[str, str]:
             name = f"{base[:36]}-{number}"
         names[site.name] = name
     return names
-
-
-def _table(site: SitePart) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(_cells(row) for row in site.rows if row.path is not None)
-    return stream.getvalue()
-
-
-def _cells(row: CohortRow) -> list[str]:
-    known = row.conditions
-    values = (row.subject, row.session, row.path and row.path.resolve(), known.modality,
-              known.age_years, known.sex, known.diagnosis, known.severity, known.field_strength,
-              row.site)
-    return ["n/a" if value is None else str(value) for value in values]

@@ -1,0 +1,100 @@
+"""The arms of a comparison: who trains on whose scans, for the same number of steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from braing3n.plan import Plan, ServerOptimizerPlan
+
+Kind = Literal["local", "federated", "pooled", "without", "drawn"]
+OPTIMIZERS = ("fedavg", "fedavgm", "fedadam")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        name: Also its folder.
+        kind: `local`: a site alone; `federated`; `pooled`: all scans at one place; `without`: the
+            federation of all other sites; `drawn`: some sites a round.
+        sites: Whose scans it trains on.
+        sweep: What it replaces in the plan.
+    """
+
+    name: str
+    kind: Kind
+    sites: tuple[str, ...]
+    sweep: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which arms beside the three that are always there.
+
+    Attributes:
+        optimizers: Further server optimisers of the federation, with their own defaults.
+        leave_one_out: A federation without each of the sites.
+        drawn: Federations of so many sites a round.
+        is_pooled_long: Pooled training with as many small steps as all sites take together.
+    """
+
+    optimizers: tuple[str, ...] = ()
+    leave_one_out: bool = False
+    drawn: tuple[int, ...] = ()
+    is_pooled_long: bool = False
+
+
+def choose_arms(plan: Plan, sites: Sequence[str], asked: Asked) -> tuple[Arm, ...]:
+    """Return the arms, those that take longest first.
+
+    All take the plan's number of optimiser steps one after another. A step of the federation is one
+    of each site, so a pooled step sees as many scans at once as all sites' batches have together; a
+    site alone sees its own batch.
+
+    Args:
+        plan: The federation's plan.
+        sites: All sites.
+        asked: What else is compared.
+    """
+    everybody = tuple(sites)
+    alone = _one_place(plan)
+    arms = [Arm("pooled", "pooled", everybody, f"{alone} {_batches(plan, len(everybody))}")]
+    if asked.is_pooled_long:
+        arms.append(Arm("pooled-long", "pooled", everybody, f"{alone} {_steps(plan, len(everybody))}"))
+    arms.append(Arm("federated", "federated", everybody))
+    arms += [Arm(f"federated-{name}", "federated", everybody, _optimizer(plan, name))
+             for name in asked.optimizers]
+    arms += [Arm(f"drawn-{count}", "drawn", everybody,
+                 f"sites_per_round={count} min_sites={min(count, plan.min_sites)}")
+             for count in asked.drawn]
+    if asked.leave_one_out:
+        arms += [Arm(f"without-{left}", "without", tuple(s for s in everybody if s != left),
+                     f"min_sites={min(plan.min_sites, len(everybody) - 1)}") for left in everybody]
+    arms += [Arm(f"local-{name}", "local", (name,), alone) for name in everybody]
+    return tuple(arms)
+
+
+def _one_place(plan: Plan) -> str:
+    """Return what training at one place replaces: there is nothing to merge, or to measure often."""
+    parts = ["min_sites=1", "sites_per_round=null"]
+    for name in plan.stage_names:
+        parts += [f'stages.{name}.server={{"name":"fedavg"}}',
+                  f"stages.{name}.measure_every={plan.stage(name).rounds}"]
+    return " ".join(parts)
+
+
+def _batches(plan: Plan, num_sites: int) -> str:
+    return " ".join(f"stages.{name}.batch_size={plan.stage(name).batch_size * num_sites}"
+                    for name in plan.stage_names)
+
+
+def _steps(plan: Plan, num_sites: int) -> str:
+    return " ".join(f"stages.{name}.local_steps={(plan.stage(name).local_steps or 1) * num_sites}"
+                    for name in plan.stage_names)
+
+
+def _optimizer(plan: Plan, name: str) -> str:
+    default = ServerOptimizerPlan(name=name)  # type: ignore[arg-type]  # pydantic checks it
+    return " ".join(f'stages.{stage}.server={{"name":"{default.name}"}}'
+                    for stage in plan.stage_names)

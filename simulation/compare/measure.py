@@ -1,0 +1,75 @@
+"""What an arm's networks make of every scan: its embedding, and how well it is decoded."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from braing3n.data.examples import chunks
+from braing3n.data.site_data import SiteData
+from braing3n.evaluation.reconstruction import psnr, ssim
+from braing3n.files import replacing
+from braing3n.models.mae import Encoder
+from braing3n.networks import open_decoder
+from braing3n.plan import Plan
+from braing3n.presets import PRESETS
+from braing3n.weights import load_weights
+
+_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One arm's figures, one row a scan, in the order of `scans_of`.
+
+    Attributes:
+        features: (n, d) embeddings: mean token and CLS token behind each other.
+        psnr: (n,) dB inside the brain; NaN for scans that were trained on.
+        ssim: (n,) inside the brain; NaN likewise.
+    """
+
+    features: NDArray[np.float32]
+    psnr: NDArray[np.float32]
+    ssim: NDArray[np.float32]
+
+
+def measure_arm(run: Path, plan: Plan, data: Mapping[str, SiteData], kept: Path,
+                progress: Callable[[int, int], None] | None = None) -> Measured:
+    """Measure a finished run on all sites' scans; figures that are kept already are read.
+
+    Args:
+        run: The arm's run.
+        plan: What it was trained by.
+        data: All sites'.
+        kept: The file where figures are kept.
+        progress: Called with (scans done, scans in all).
+    """
+    if kept.exists():
+        with np.load(kept) as stored:
+            return Measured(stored["features"], stored["psnr"], stored["ssim"])
+    encoder = Encoder(PRESETS[plan.preset]).eval()
+    encoder.load_state_dict(load_weights(run / "model" / "encoder.safetensors"))
+    decoder = open_decoder(plan, load_weights(run / "model" / "decoder.safetensors"),
+                           torch.device("cpu"))
+    total = sum(len(site.train) + len(site.held_out) for site in data.values())
+    features, peaks, structures = [], [], []
+    with torch.no_grad():
+        for site in data.values():
+            for examples, is_held_out in ((site.train, False), (site.held_out, True)):
+                for batch in chunks(examples, _BATCH_SIZE):
+                    volume = site.volumes(batch)                          # (B, 1, X, Y, Z)
+                    features.append(encoder.embed(volume))                # (B, 2 E)
+                    nothing = torch.full((len(batch),), torch.nan)
+                    decoded = decoder.decode(decoder.project(encoder(volume))) if is_held_out else None
+                    peaks.append(nothing if decoded is None else psnr(volume, decoded))
+                    structures.append(nothing if decoded is None else ssim(volume, decoded))
+                    if progress is not None:
+                        progress(sum(map(len, features)), total)
+    figures = Measured(*(torch.cat(parts).numpy() for parts in (features, peaks, structures)))
+    with replacing(kept) as part:
+        np.savez(part, allow_pickle=False, features=figures.features, psnr=figures.psnr,
+                 ssim=figures.ssim)
+    return figures

@@ -1,0 +1,74 @@
+"""All sites' scans in one order, and what probes are to tell of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from braing3n.conditions import VARIABLES
+from braing3n.data.site_data import SiteData
+from braing3n.evaluation.labelled import LabelledSet
+from braing3n.evaluation.tasks import Task
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Scans:
+    """One row a scan: site after site, those that are trained on before those held out.
+
+    Attributes:
+        sites: (n,) the site that trains on it.
+        subjects: (n,) pseudonyms.
+        conditions: (n, 6) as `Conditions.encode` gives them.
+        is_test: (n,) whether its subject is held out.
+    """
+
+    sites: NDArray[np.str_]
+    subjects: NDArray[np.str_]
+    conditions: Floats
+    is_test: NDArray[np.bool_]
+
+    def known(self, task: Task) -> NDArray[np.bool_]:
+        """Return (n,) which scans a task is about: of its modality, and its variable is known."""
+        about = np.ones(len(self.sites), dtype=bool)
+        if task.modality is not None:
+            about &= self._column("modality") == task.modality
+        values = self.values(task)
+        known: NDArray[np.bool_] = about & (np.isfinite(values) if values.dtype.kind == "f"
+                                            else values != "")
+        return known
+
+    def values(self, task: Task) -> NDArray[np.generic]:
+        """Return (n,) what a task asks for: numbers with NaN, or classes with empty texts.
+
+        Raises:
+            ValueError: The task is about a column of a site's own table.
+        """
+        if task.variable is None:
+            raise ValueError("a comparison knows the six conditions and the site alone")
+        return self.sites if task.variable == "site" else self._column(task.variable)
+
+    def labelled(self, task: Task, features: Floats, rows: NDArray[np.bool_]) -> LabelledSet:
+        """Return some rows with features and what the task asks for."""
+        return LabelledSet(features[rows].astype(np.float64), self.values(task)[rows],
+                           self.subjects[rows], self.sites[rows])
+
+    def _column(self, name: str) -> NDArray[np.generic]:
+        number = [variable.name for variable in VARIABLES].index(name)
+        variable, encoded = VARIABLES[number], self.conditions[:, number]
+        if not variable.codes:
+            return encoded * variable.scale
+        return np.array([variable.codes[int(code)] if np.isfinite(code) else "" for code in encoded])
+
+
+def scans_of(data: Mapping[str, SiteData]) -> Scans:
+    """Return all sites' scans, in the order in which arms are measured."""
+    rows = [(name, example, is_test) for name, site in data.items()
+            for examples, is_test in ((site.train, False), (site.held_out, True))
+            for example in examples]
+    return Scans(
+        np.array([name for name, _, _ in rows]), np.array([one.subject for _, one, _ in rows]),
+        np.array([one.conditions for _, one, _ in rows], dtype=np.float64),
+        np.array([is_test for *_, is_test in rows]))

@@ -1,0 +1,27 @@
+"""Scans of a cohort as a table that a site's settings can name."""
+
+import csv
+import io
+from collections.abc import Iterable
+
+from simulation.cohort_rows import CohortRow
+
+_COLUMNS = ("subject", "session", "path", "modality", "age", "sex", "diagnosis", "severity",
+            "field_strength", "site")
+
+
+def scan_table(rows: Iterable[CohortRow]) -> str:
+    """Return tab-separated text, one line a scan; what is not known is `n/a`."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(_cells(row) for row in rows if row.path is not None)
+    return stream.getvalue()
+
+
+def _cells(row: CohortRow) -> list[str]:
+    known = row.conditions
+    values = (row.subject, row.session, row.path and row.path.resolve(), known.modality,
+              known.age_years, known.sex, known.diagnosis, known.severity, known.field_strength,
+              row.site)
+    return ["n/a" if value is None else str(value) for value in values]
