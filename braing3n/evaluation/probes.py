@@ -1,160 +1,264 @@
 """Linear probes: how much a frozen network's features say about a label.
 
 Everything that is fitted, also the standardisation and the strength of the ridge, is fitted on
-training folds only, and all scans of one subject are always in the same fold: otherwise a
-network that merely recognises people would score.
+training subjects only, and all volumes of one person are always on the same side: otherwise a
+network that merely recognises people would score. What is fitted needs sums over each site's
+volumes and no volume: see `site_statistics`, `logistic` and `cox`.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import torch.nn.functional as F
-from monai.networks.layers import GaussianFilter
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegressionCV
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from torch import Tensor
 
 from braing3n.errors import CohortError
+from braing3n.evaluation.cox import choose_cox
+from braing3n.evaluation.labelled import LabelledSet, deal_folds
+from braing3n.evaluation.linear_fits import (
+    Chosen,
+    choose_class_ridge,
+    choose_discriminant,
+    choose_ridge,
+)
+from braing3n.evaluation.logistic import choose_logistic
+from braing3n.evaluation.metrics import Estimate, Kind, Predictions, estimate
+from braing3n.evaluation.moments import Floats, moments_of
+from braing3n.evaluation.site_statistics import EVERYBODY, site_statistics, sum_sites
+from braing3n.evaluation.tasks import Method, Task
 
-THUMBNAIL_SHAPE = (16, 20, 16)
+NUM_INNER_FOLDS = 5
+# Of each class, and with the event: inner folds then leave some in the rest.
+LEAST_OF_A_CLASS = 5
+LEAST_PEOPLE = 10
 
-_NUM_FOLDS = 5
-_NUM_INNER_FOLDS = 3
-_NUM_RESAMPLES = 2000
-_STRENGTHS = np.logspace(-5, 0, 6)  # C, the inverse of the ridge's weight
-
-Floats = NDArray[np.floating]
-Labels = NDArray[np.generic]
+_NUM_BINS = 4  # of the values of a regression, which folds have alike of
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """One probe's figures.
+    """What a probe found.
 
     Attributes:
-        auc: Area under the ROC curve of out-of-fold scores, mean over shuffles of the folds.
-        auc_low: 2.5th percentile of it over resampled subjects.
-        auc_high: 97.5th percentile. The networks are not fitted again for the interval.
-        num: Number of scans.
+        kind: Of the task.
+        method: How it was fitted.
+        strengths: What the inner folds chose; one, or one for each fold of a cross-validation.
+        metrics: Over all test volumes, by name, the main one first; see `metrics.figures`.
+        by_site: The same for each site's test volumes.
+        predictions: What was said of each test volume.
+        num_train: Volumes that were fitted on; of a cross-validation, all.
+        num_train_subjects: People that they are of.
+        left_out: Volumes of classes that too few people have, by class.
     """
 
-    auc: float
-    auc_low: float
-    auc_high: float
-    num: int
+    kind: Kind
+    method: Method
+    strengths: tuple[float, ...]
+    metrics: dict[str, Estimate]
+    by_site: dict[str, dict[str, Estimate]]
+    predictions: Predictions
+    num_train: int
+    num_train_subjects: int
+    left_out: dict[str, int]
+
+    @property
+    def main(self) -> Estimate:
+        """The metric that encoders are compared by."""
+        return next(iter(self.metrics.values()))
 
 
-def probe_binary(features: Floats, labels: Labels, groups: Labels, seed: int,
-                 num_shuffles: int = 5) -> ProbeResult:
-    """Return how well a ridge logistic regression on `features` tells two classes apart.
-
-    The AUC is the share of pairs (one of each class) that are ranked rightly, a tie counting
-    one half: Hanley and McNeil (1982), https://doi.org/10.1148/radiology.143.1.7063747.
+def probe(task: Task, train: LabelledSet, test: LabelledSet, seed: int) -> ProbeResult:
+    """Fit a probe on some people's volumes and measure it on others'.
 
     Args:
-        features: (n, d) frozen features, one row a scan.
-        labels: (n,) of 0 and 1.
-        groups: (n,) the subject of each scan.
-        seed: Seeds the shuffles of the folds and the resampling of subjects.
-        num_shuffles: How often the folds are drawn anew; more, and the draw matters less.
+        task: What is to be told.
+        train: What to fit on, over all sites.
+        test: What to measure on; may be empty.
+        seed: Of the inner folds and of the resampling of people.
 
     Raises:
-        ValueError: The arrays do not fit, are not finite, or labels are not 0 and 1.
-        CohortError: A class has fewer subjects than inner and outer folds need.
+        CohortError: Too few subjects to fit on, or a person is on both sides.
+        DivergedError: An iterated fit found no minimum.
+        ValueError: The sets do not fit the task.
     """
-    features = np.asarray(features, dtype=np.float64)  # (n, d)
-    labels = np.asarray(labels)                        # (n,)
-    _, subjects = np.unique(groups, return_inverse=True)  # (n,) of 0 .. subjects - 1
-    _check(features, labels, subjects)
-    rng = np.random.default_rng(seed)
-    # Many tiny fits: waiting for each other's threads would take longer than the sums.
+    both = set(_pairs(train)) & set(_pairs(test))
+    if both:
+        raise CohortError("a probe would be tested on people that it was fitted on",
+                          expected="people on one side only", found=f"{len(both)} on both",
+                          fix="split by subject")
+    train, test, classes, left_out = _with_classes(task, train, test)
+    # Many small fits: waiting for each other's threads would take longer than the sums.
     with threadpool_limits(1):
-        wins = np.mean([
-            _wins(_out_of_fold_scores(features, labels, subjects, int(rng.integers(2**31))),
-                  labels)
-            for _ in range(num_shuffles)
-        ], axis=0)                                     # (positives, negatives)
-    low, high = _interval(wins, labels, subjects, rng)
-    return ProbeResult(auc=float(wins.mean()), auc_low=low, auc_high=high, num=len(labels))
+        chosen = fit(task, train, classes, seed)
+        predictions = _predict(task, chosen, train, test, classes, is_pooled=False)
+        return _result(task, (chosen.strength,), predictions, train, left_out, seed)
 
 
-def thumbnails(volumes: Tensor) -> Tensor:
-    """Return smoothed and reduced volumes: the features that a network has to beat.
+def cross_validate(task: Task, data: LabelledSet, seed: int, num_folds: int = 5) -> ProbeResult:
+    """Measure a probe on everybody, each by a fit that saw nobody of that person's fold.
+
+    Scores of classes and hazards are put on the scale of the fit's own training scores before
+    folds are pooled, as fits differ in intercept and strength.
 
     Args:
-        volumes: (n, 1, X, Y, Z) z-scored volumes on a model's grid, which is never smaller
-            than a thumbnail.
+        task: What is to be told.
+        data: All volumes of all sites.
+        seed: Of the folds and of the resampling of people.
+        num_folds: Number of folds.
 
-    Returns:
-        (n, 16 · 20 · 16) intensities.
+    Raises:
+        CohortError: Too few subjects.
+        DivergedError: An iterated fit found no minimum.
+        ValueError: The set does not fit the task.
     """
-    # Half of the reduction is the usual width against aliasing.
-    sigma = [size / small / 2 for size, small in zip(volumes.shape[2:], THUMBNAIL_SHAPE,
-                                                     strict=True)]
-    smoothed = GaussianFilter(spatial_dims=3, sigma=sigma)(volumes)         # (n, 1, X, Y, Z)
-    small = F.interpolate(smoothed, size=THUMBNAIL_SHAPE, mode="trilinear",
-                          align_corners=False)                              # (n, 1, 16, 20, 16)
-    return small.flatten(1)                                                 # (n, 5120)
+    data, _, classes, left_out = _with_classes(task, data, data)
+    folds = deal_folds(data, _strata(task, data), num_folds, seed)
+    strengths, parts, rows = [], [], []
+    with threadpool_limits(1):
+        for fold in range(num_folds):
+            train, test = data.only(folds != fold), data.only(folds == fold)
+            chosen = fit(task, train, classes, seed)
+            strengths.append(chosen.strength)
+            parts.append(_predict(task, chosen, train, test, classes, is_pooled=True))
+            rows.append(np.flatnonzero(folds == fold))
+        order = np.argsort(np.concatenate(rows))
+        predictions = Predictions(
+            np.concatenate([part.scores for part in parts])[order],
+            np.concatenate([part.predicted for part in parts])[order], data.values, data.events,
+            data.subjects, data.sites, classes)
+        return _result(task, tuple(strengths), predictions, data, left_out, seed)
 
 
-def _check(features: Floats, labels: Labels, subjects: Labels) -> None:
-    if features.ndim != 2 or labels.shape != subjects.shape or len(features) != len(labels):
-        raise ValueError(f"features {features.shape}, labels {labels.shape} and groups "
-                         f"{subjects.shape} do not have one row a scan each")
-    if not np.isfinite(features).all():
-        raise ValueError("features are not all finite numbers")
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels are 0 and 1, not {np.unique(labels)}")
-    fewest = min(len(np.unique(subjects[labels == label])) for label in (0, 1))
-    # Every inner and outer fold then holds both classes.
-    if fewest < 2 * _NUM_FOLDS:
-        raise CohortError("too few subjects for a probe",
-                          expected=f"at least {2 * _NUM_FOLDS} subjects of each class",
-                          found=f"a class with {fewest}", fix="probe a larger cohort")
+def fit(task: Task, train: LabelledSet, classes: tuple[str, ...], seed: int) -> Chosen:
+    """Fit a task's probe from what the sites would give, its strength chosen by inner folds.
+
+    Raises:
+        CohortError: Too few subjects, of a class or in all.
+        DivergedError: An iterated fit found no minimum.
+    """
+    folds = deal_folds(train, _strata(task, train), NUM_INNER_FOLDS, seed)
+    _check(task, train, classes, folds)
+    sites = [(train.only(rows), folds[rows]) for rows in train.by_site()]
+    if task.fitted_by == "logistic":
+        return choose_logistic([(site.features, site.values.astype(np.str_), own)
+                                for site, own in sites], classes)
+    if task.fitted_by == "cox":
+        return choose_cox([(site.features, site.values.astype(np.float64), _events(site), own)
+                           for site, own in sites])
+    is_regression = task.kind == "regression"
+    sums = sum_sites([
+        site_statistics(_columns(site) if is_regression else site.features,
+                        None if is_regression else site.values.astype(np.str_), own, site.persons())
+        for site, own in sites], NUM_INNER_FOLDS)
+    if is_regression:
+        return choose_ridge([fold[EVERYBODY] for fold in sums])
+    return (choose_discriminant if task.fitted_by == "lda" else choose_class_ridge)(sums, classes)
 
 
-def _out_of_fold_scores(features: Floats, labels: Labels, subjects: Labels,
-                        seed: int) -> Floats:
-    """Return (n,) scores, each by a model that saw nobody of that scan's fold."""
-    scores = np.empty(len(labels))
-    folds = StratifiedGroupKFold(_NUM_FOLDS, shuffle=True, random_state=seed)
-    for train, test in folds.split(features, labels, subjects):
-        # All components: a rotation, which a ridge does not see, to far fewer columns.
-        prepare = make_pipeline(StandardScaler(), PCA(svd_solver="full"))
-        inner = StratifiedGroupKFold(_NUM_INNER_FOLDS, shuffle=True, random_state=seed)
-        model = LogisticRegressionCV(
-            Cs=_STRENGTHS, l1_ratios=(0,), scoring="neg_log_loss", max_iter=1000,
-            cv=list(inner.split(train, labels[train], subjects[train])),
-            use_legacy_attributes=False,
-        ).fit(prepare.fit_transform(features[train]), labels[train])
-        fitted = model.decision_function(prepare.transform(features[train]))
-        # Folds differ in intercept and strength; on their own scale their scores can be pooled.
-        spread = fitted.std() or 1.0
-        scores[test] = (model.decision_function(prepare.transform(features[test]))
-                        - fitted.mean()) / spread
-    return scores
+def _columns(site: LabelledSet) -> Floats:
+    return np.column_stack([site.features, site.values.astype(np.float64)])
 
 
-def _wins(scores: Floats, labels: Labels) -> Floats:
-    """Return (positives, negatives): 1 where the positive scores higher, ½ where they tie."""
-    positive, negative = scores[labels == 1][:, None], scores[labels == 0][None, :]
-    won: Floats = (positive > negative) + 0.5 * (positive == negative)
-    return won
+def _events(data: LabelledSet) -> NDArray[np.bool_]:
+    if data.events is None:
+        raise ValueError("survival is fitted on times and events")
+    return data.events
 
 
-def _interval(wins: Floats, labels: Labels, subjects: Labels,
-              rng: np.random.Generator) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the AUC over bootstrapped subjects."""
-    num = int(subjects.max()) + 1
-    draws = rng.multinomial(num, np.full(num, 1 / num), size=_NUM_RESAMPLES)  # (R, subjects)
-    weights = draws[:, subjects]                                              # (R, n)
-    positive, negative = weights[:, labels == 1], weights[:, labels == 0]     # (R, p), (R, q)
-    pairs = positive.sum(1) * negative.sum(1)                                 # (R,)
-    won = ((positive @ wins) * negative).sum(1)                               # (R,)
-    low, high = np.percentile(won[pairs > 0] / pairs[pairs > 0], (2.5, 97.5))
-    return float(low), float(high)
+def _pairs(data: LabelledSet) -> list[tuple[str, str]]:
+    return [(str(site), str(subject))
+            for site, subject in zip(data.sites, data.subjects, strict=True)]
+
+
+def _with_classes(task: Task, train: LabelledSet, test: LabelledSet,
+                  ) -> tuple[LabelledSet, LabelledSet, tuple[str, ...], dict[str, int]]:
+    """Return both sets with rows of the task's classes alone, the classes, and what was left out.
+
+    Where the task does not name its classes, they are those that enough people to fit on have.
+    """
+    if task.kind != "classification":
+        return train, test, (), {}
+    people = Counter(str(name) for name, _ in {
+        (value, person) for value, person in zip(train.values.tolist(), train.persons().tolist(),
+                                                 strict=True)})
+    classes = task.class_names or tuple(sorted(
+        name for name, count in people.items() if count >= LEAST_OF_A_CLASS))
+    others = Counter(str(value) for value in train.values.tolist() if str(value) not in classes)
+    if test is not train:
+        others.update(str(value) for value in test.values.tolist() if str(value) not in classes)
+    inside = [data.only(np.isin(data.values.astype(np.str_), classes)) for data in (train, test)]
+    return inside[0], inside[1], classes, dict(others)
+
+
+def _strata(task: Task, data: LabelledSet) -> NDArray[np.generic]:
+    """Return (n,) what folds shall have alike of: classes, events, or quarters of the values."""
+    if task.kind == "classification":
+        return data.values
+    if task.kind == "survival":
+        return _events(data)
+    values = data.values.astype(np.float64)
+    if not len(values):
+        return values
+    edges = np.quantile(values, np.linspace(0, 1, _NUM_BINS + 1)[1:-1])
+    return np.digitize(values, edges)
+
+
+def _check(task: Task, train: LabelledSet, classes: tuple[str, ...],
+           folds: NDArray[np.intp]) -> None:
+    """Refuse what no inner fold could be chosen by.
+
+    Raises:
+        CohortError: Too few subjects.
+    """
+    persons = train.persons() if len(train.values) else np.zeros(0, dtype=np.intp)
+    needed = {"people": (np.ones(len(persons), dtype=bool), LEAST_PEOPLE)}
+    if task.kind == "classification":
+        needed |= {name: (train.values == name, LEAST_OF_A_CLASS) for name in classes}
+        if len(classes) < 2:
+            raise _too_few(f"two classes with {LEAST_OF_A_CLASS} subjects each to fit on",
+                           f"{len(classes)}")
+    if task.kind == "survival":
+        needed["the event"] = (_events(train), LEAST_OF_A_CLASS)
+    for name, (rows, least) in needed.items():
+        found = len(np.unique(persons[rows]))
+        if found < least or len(np.unique(folds[rows])) < 2:
+            raise _too_few(f"{least} or more subjects to fit on ({name})", str(found))
+
+
+def _too_few(expected: str, found: str) -> CohortError:
+    return CohortError("too few subjects for a probe", expected=expected, found=found,
+                       fix="probe a larger cohort, or another task")
+
+
+def _predict(task: Task, chosen: Chosen, train: LabelledSet, test: LabelledSet,
+             classes: tuple[str, ...], *, is_pooled: bool) -> Predictions:
+    """Return what the fit says of the test volumes.
+
+    Args:
+        task: What is told.
+        chosen: The fit.
+        train: What it was fitted on.
+        test: The volumes.
+        classes: Their names.
+        is_pooled: Whether scores are to be pooled with those of other fits.
+    """
+    scores = chosen.model.scores(test.features)                       # (n, k)
+    predicted: NDArray[np.generic] = scores[:, 0]
+    if task.kind == "classification":
+        best = scores.argmax(axis=1) if len(classes) > 2 else (scores[:, 0] > 0).astype(np.intp)
+        predicted = np.array(classes)[best]
+    if is_pooled and task.kind != "regression":
+        mean, deviation = chosen.model.spread(moments_of(train.features))
+        scores = (scores - mean) / np.where(deviation > 0, deviation, 1.0)
+    return Predictions(scores, predicted, test.values, test.events, test.subjects, test.sites,
+                       classes)
+
+
+def _result(task: Task, strengths: tuple[float, ...], predictions: Predictions, train: LabelledSet,
+            left_out: dict[str, int], seed: int) -> ProbeResult:
+    by_site = {str(site): estimate(task.kind, predictions.only(predictions.sites == site), seed)
+               for site in np.unique(predictions.sites)}
+    return ProbeResult(task.kind, task.fitted_by, strengths,
+                       estimate(task.kind, predictions, seed), by_site, predictions,
+                       len(train.values), train.num_persons(), left_out)
