@@ -32,7 +32,8 @@ def train_arms(plan: Path, sweep: str, arms: Sequence[Arm], sites: Sites, out: P
     """
     todo = [arm for arm in arms if not is_trained(arm_folder(out, arm))]
     for arm in todo:
-        write_arm_sites(sites, arm.sites, arm_folder(out, arm) / "sites", pooled=arm.kind == "pooled")
+        write_arm_sites(sites, arm.sites, arm_folder(out, arm) / "sites",
+                        pooled=arm.kind == "pooled")
     spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
     with ProcessPoolExecutor(parallel, spawn) as workers:
         jobs: dict[Future[None], Arm] = {
@@ -48,7 +49,7 @@ def train_arms(plan: Path, sweep: str, arms: Sequence[Arm], sites: Sites, out: P
                 raise RunFailedError(
                     f"arm {jobs[failed].name} failed", expected="a finished run",
                     found=str(failed.exception()),
-                    fix=f"look into {arm_folder(out, jobs[failed])}/sites/*/site.log, mend it, and give "
+                    fix=f"look into the logs in {arm_folder(out, jobs[failed])}, mend it, and give "
                         "the same command again: what is trained is kept") from failed.exception()
 
 
