@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from braing3n.errors import OutputError
+
 
 @contextmanager
 def replacing(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
@@ -43,6 +45,21 @@ def replacing(path: Path, *, is_durable: bool = True) -> Iterator[Path]:
             _sync(path.parent)  # the new name as well
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_free(out: Path) -> None:
+    """Check that a folder to write to is new or empty, so that nothing is lost or mixed up.
+
+    Raises:
+        OutputError: Something is there: files, a file, or a link.
+    """
+    found = ("a link" if out.is_symlink() else
+             "" if not out.exists() else
+             "a file" if not out.is_dir() else
+             "files in it" if any(out.iterdir()) else "")
+    if found:
+        raise OutputError(f"{out} is taken", expected="a new or empty folder", found=found,
+                          fix="name another --out, or remove it")
 
 
 def _sync(folder: Path) -> None:

@@ -78,7 +78,8 @@ def _in_words(said: "Any") -> str:
              for key, value in said.items() if key in _TOLD]
     parts += [", ".join(f"{code} = {meaning}" for code, meaning in said["codes"].items())] if (
         said.get("codes")) else []
-    parts += [f"{key} {said[key]}" for key in ("unit", "scale", "prefix", "zeros") if key in said]
+    parts += [f"{key} {said[key]}" for key in ("unit", "scale", "prefix", "zeros", "pattern")
+              if key in said]
     return "; ".join(parts)
 
 

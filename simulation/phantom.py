@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from braing3n.errors import ConfigError, OutputError
+from braing3n.files import check_free
 from simulation.phantom_anatomy import Anatomy, build_anatomies
 from simulation.phantom_bids import (
     session_label,
@@ -56,7 +57,7 @@ def write_phantom(
     """
     _check_arguments(sites, subjects, seed, voxel_mm)
     target = out.resolve()
-    _check_free(target)
+    check_free(target)
     part = target.with_name(f".{uuid4().hex}.{target.name}")
     try:
         part.mkdir(parents=True)
@@ -125,16 +126,3 @@ def _check_arguments(sites: int, subjects: int, seed: int, voxel_mm: float) -> N
         if not holds:
             raise ConfigError(f"{name} of the phantom cohort is out of range", expected=expected,
                               found=str(found), fix=f"give another {name}")
-
-
-def _check_free(out: Path) -> None:
-    found = ""
-    if out.is_dir():
-        found = "a folder with files in it" if any(out.iterdir()) else ""
-    elif out.exists():
-        found = "a file"
-    if found:
-        raise OutputError(
-            f"{out} is taken", expected="a folder that does not exist yet, or is empty",
-            found=found, fix="choose another --out, or remove it first",
-        )

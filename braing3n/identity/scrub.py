@@ -14,7 +14,7 @@ from uuid import uuid4
 from braing3n.data.tree import Entry
 from braing3n.data.walk import walk
 from braing3n.errors import CohortError, OutputError
-from braing3n.files import write_text
+from braing3n.files import check_free, write_text
 from braing3n.identity.clean_file import Reason, Stays, clean_file
 from braing3n.identity.findings import name_identity
 from braing3n.identity.texts import redact
@@ -176,11 +176,7 @@ def _check_place(root: Path, out: Path) -> None:
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise OutputError(f"{out} is no place for a copy", expected="a folder apart from the data",
                           found="one that holds the data, or lies in it", fix="name another --out")
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise OutputError(f"{out} is taken", expected="a new or empty folder",
-                          found="a link" if out.is_symlink() else
-                          "files in it" if out.is_dir() else "a file",
-                          fix="name another --out, or remove it")
+    check_free(out)
 
 
 def _check_space(entries: Sequence[Entry], out: Path) -> None:

@@ -3,7 +3,6 @@
 What is the same in all is a sentence, not a chart.
 """
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from braing3n.pages import COLOURS, png
 from braing3n.preflight.outcome import Facts, VolumeReport
 
-# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart by all eyes.
-_BLUE, _ORANGE = "#0072B2", "#E69F00"
+_BLUE, _ORANGE = COLOURS[0], COLOURS[5]
 _DPI = 120
 _INCHES = (3.8, 2.5)
 _MAX_BARS = 8
@@ -117,7 +116,4 @@ def _histogram(title: str, series: dict[str, list[float]], limits: tuple[float, 
 def _png(figure: Figure, axes: Axes) -> bytes:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
-    buffer = io.BytesIO()
-    # Without a date or a version inside, the same folder gives the same bytes.
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure, _DPI)

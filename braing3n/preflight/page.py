@@ -1,16 +1,14 @@
 """A check's outcome in, one HTML file out: it needs no network, no script and no other file."""
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-
 from braing3n.data.findings import Finding, Rule, Severity
 from braing3n.data.tree import stem_of
 from braing3n.files import replacing
+from braing3n.pages import data_uri, page_template
 from braing3n.preflight.charts import cohort_charts
 from braing3n.preflight.outcome import Facts, Preflight, VolumeReport
 from braing3n.preflight.output import next_steps, verdict
@@ -90,7 +88,7 @@ def write_page(preflight: Preflight, path: Path) -> None:
     teller = Teller.of(preflight.folder, preflight.findings)
     numbers = {volume.entry.path: number for number, volume in enumerate(preflight.volumes, 1)}
     charts, same = cohort_charts(preflight.volumes)
-    html = _template().render(
+    html = page_template(Path(__file__).with_name("check.html.j2")).render(
         folder=teller.title(),
         sentences=(*next_steps(preflight), *preflight.known),
         verdict=verdict(preflight),
@@ -98,7 +96,7 @@ def write_page(preflight: Preflight, path: Path) -> None:
         counts=_counts(preflight),
         groups=[_rule_group(rule, list(items), teller, numbers)
                 for rule, items in groupby(preflight.findings, key=lambda found: found.rule)],
-        charts=[(chart.title, _data_uri(chart.png, "png"), chart.words) for chart in charts],
+        charts=[(chart.title, data_uri(chart.png, "png"), chart.words) for chart in charts],
         same=same,
         parts=_parts(_tiles(preflight, teller, numbers)),
         is_folded=len(preflight.volumes) > _PART,
@@ -185,7 +183,7 @@ def _tile(volume: VolumeReport, findings: Sequence[Finding], teller: Teller, num
         why = "; ".join(f"{found.rule.defect}: {teller.fields(found)['found']}"
                         for found in volume.findings)
         return Tile(number, name, modality, why, None, None, rules)
-    picture = None if facts.picture is None else _data_uri(facts.picture, "jpeg")
+    picture = None if facts.picture is None else data_uri(facts.picture, "jpeg")
     return Tile(number, name, f"{modality}, {_geometry(facts)}", "", picture,
                 histogram_path(facts.histogram), rules)
 
@@ -213,13 +211,3 @@ def _worst(tile: Tile) -> Severity | None:
         return Severity.ERROR
     found = [rule.severity for rule in tile.rules if rule.severity is not Severity.INFO]
     return min(found, key=_ORDER.index, default=None)
-
-
-def _data_uri(image: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
-
-
-def _template() -> Template:
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("check.html.j2")

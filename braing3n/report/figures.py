@@ -5,7 +5,6 @@ radiological convention: the patient's right is on the picture's left. Axial sli
 at the top, coronal ones the crown.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,12 +16,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from braing3n.pages import COLOURS, png
 from braing3n.report.run_folder import PICTURE_NAMES, Floats, Generated, MetricLine
 
 View = Literal["axial", "coronal"]
 
-# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, less yellow, which white swallows.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#4D4D4D")
 _MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"))
 _BASELINE_COLOUR = "#4D4D4D"
 
@@ -64,7 +62,7 @@ class SiteStyle:
 def site_styles(sites: Sequence[str]) -> dict[str, SiteStyle]:
     """Return a style for each site; 35 sites differ in colour or marker."""
     return {
-        site: SiteStyle(_COLOURS[i % len(_COLOURS)],
+        site: SiteStyle(COLOURS[i % len(COLOURS)],
                         *_MARKERS[i % len(_MARKERS)])
         for i, site in enumerate(sites)
     }
@@ -93,7 +91,7 @@ def curves(lines: Sequence[MetricLine], styles: Mapping[str, SiteStyle]) -> dict
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        pictures[label] = _png(figure)
+        pictures[label] = png(figure, _DPI)
     return pictures
 
 
@@ -118,7 +116,7 @@ def brain_slices(pictures: Mapping[str, Floats]) -> bytes:
             _draw_slice(axes, np.where(outside & ~np.isnan(picture), _WINDOW[0], picture))
     for axes, name in zip(grid[0], names, strict=True):
         axes.set_title(name if name != "mae" else "MAE", fontsize=9, color="white")
-    return _png(figure)
+    return png(figure, _DPI)
 
 
 def generated_grid(generated: Generated) -> bytes:
@@ -135,7 +133,7 @@ def generated_grid(generated: Generated) -> bytes:
         row[0].set_ylabel(generated.diagnoses[j], color="white", fontsize=9, parse_math=False)
     for axes, age in zip(grid[0], generated.ages, strict=True):
         axes.set_title(f"{age:g} years", color="white", fontsize=9)
-    return _png(figure)
+    return png(figure, _DPI)
 
 
 def slice_number(volume: Floats, view: View) -> int:
@@ -229,10 +227,3 @@ def _dark_figure(columns: int, rows: int) -> Figure:
     return Figure(figsize=(_SLICE_INCHES * columns + 0.3, _SLICE_INCHES * 1.15 * rows + 0.3),
                   facecolor="black",
                   layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02))
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # Without a date or a version inside, the same run gives the same bytes.
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()

@@ -1,15 +1,13 @@
 """A run's folder in, one HTML file out: it needs no network, no script and no other file."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-
 from braing3n.errors import OutputError
 from braing3n.files import write_text
+from braing3n.pages import data_uri, page_template
 from braing3n.report import figures
 from braing3n.report.run_folder import (
     PICTURE_NAMES,
@@ -91,7 +89,7 @@ def write_report(run: Path) -> Path:
     lines = load_metrics(run)
     styles = figures.site_styles(record.sites)
     generated = load_generated(run)
-    html = _template().render(
+    html = page_template(Path(__file__).with_name("report.html.j2")).render(
         run=record,
         level=status_level(record.status),
         styles=styles,
@@ -101,7 +99,7 @@ def write_report(run: Path) -> Path:
         sent=_sent(record),
         findings=_findings(record),
         pictures=[_site_pictures(run, site) for site in record.sites],
-        generated=None if generated is None else _data_uri(figures.generated_grid(generated)),
+        generated=None if generated is None else data_uri(figures.generated_grid(generated)),
         is_phantom=(run / "phantom" / "truth.tsv").exists(),
         generation=_generation(record.generation),
         outcomes=[row for stage in record.stages for row in outcomes(stage)],
@@ -186,7 +184,7 @@ def _stage_row(stage: StageRecord, lines: Sequence[MetricLine],
         bytes_frozen=human_bytes(stage.bytes_frozen),
         memory=", ".join(memory) or "not measured",
         metrics=_named(stage.metrics),
-        curves=tuple((label, _data_uri(image)) for label, image in images.items()),
+        curves=tuple((label, data_uri(image)) for label, image in images.items()),
     )
 
 
@@ -242,15 +240,5 @@ def _site_pictures(run: Path, site: str) -> SitePictures:
     pictures = load_pictures(run, site)
     if pictures is None:
         return SitePictures(site, None, ())
-    return SitePictures(site, _data_uri(figures.brain_slices(pictures)),
+    return SitePictures(site, data_uri(figures.brain_slices(pictures)),
                         tuple(name for name in PICTURE_NAMES if name not in pictures))
-
-
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _template() -> Template:
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.j2")

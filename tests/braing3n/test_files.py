@@ -3,7 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from braing3n.files import canonical_json, digest_bytes, digest_file, replacing, write_text
+from braing3n.errors import OutputError
+from braing3n.files import (
+    canonical_json,
+    check_free,
+    digest_bytes,
+    digest_file,
+    replacing,
+    write_text,
+)
 
 
 def test_a_crash_while_writing_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -43,3 +51,15 @@ def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert digest_file(tmp_path / "x") == digest_bytes(b"abc") == expected
+
+
+def test_only_a_new_or_empty_folder_is_free_to_write_to(tmp_path: Path) -> None:
+    check_free(tmp_path / "new")
+    (tmp_path / "empty").mkdir()
+    check_free(tmp_path / "empty")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    for name, found in (("link", "a link"), ("file", "a file"), (".", "files in it")):
+        with pytest.raises(OutputError) as error:
+            check_free(tmp_path / name)
+        assert error.value.found == found

@@ -100,6 +100,17 @@ def test_the_26_repeated_ids_of_ixi_are_told_and_that_its_demographics_know_no_s
     assert sum(one.num_volumes for one in done.dropped) == 619
 
 
+def test_the_two_scans_of_a_person_of_upenn_are_of_one_subject(test_data):
+    # 671 rows: `tail -n +2 FILE | wc -l`. 630 people: `tail -n +2 FILE | cut -d, -f1 | cut -d_ -f1 |
+    # sort -u | wc -l`; 611 rows end in _11 and 60 in _21, and 41 people have both (611 + 60 - 41).
+    read = read_cohort(test_data / "phenotypic/UPENN-GBM_clinical_info_v1.0.csv",
+                       find_definition("upenn-gbm"))
+    assert Counter(row.session for row in read.rows) == {"11": 611, "21": 60}
+    scans = Counter(row.subject for row in read.rows)
+    assert (len(scans), Counter(scans.values())) == (630, {1: 589, 2: 41})
+    assert read.repeated == ()
+
+
 def test_each_scanner_of_spine_generic_is_a_site(test_data):
     done = _read(test_data / "phenotypic/spine-generic-single_participants.tsv", "spine-generic")
     assert len(done.sites) == 19

@@ -94,6 +94,10 @@ class Codebook:
             cell = next((cell for cell in (reading.cell(row) for reading in readings) if cell), None)
             if cell is not None:
                 found[variable] = cell
+        if self.mapping is not None and self.subject is not None and "visit" not in found:
+            visit = self.mapping.subject.visit_of(row[self.subject])
+            if visit is not None:
+                found["visit"] = Cell(self.subject, visit)
         return found
 
 

@@ -49,13 +49,13 @@ def _check_codes(codes: Codes) -> Codes:
     return {code_of(code): meaning for code, meaning in codes.items()}
 
 
-def _check_pattern(pattern: str) -> str:
+def _check_pattern(pattern: str, group: str) -> str:
     try:
         groups = re.compile(pattern).groupindex
     except (re.error, OverflowError) as error:
         raise ValueError(f"a regular expression ({error})") from error
-    if "site" not in groups:
-        raise ValueError("a regular expression with a group (?P<site>...)")
+    if group not in groups:
+        raise ValueError(f"a regular expression with a group (?P<{group}>...)")
     bare = re.sub(r"\[\^?\]?[^\]]*\]", "x", re.sub(r"\\.", "x", pattern))  # no escapes, no classes
     bare = re.sub(r"\{[0-9]+\}", "", bare.replace("(?", "("))              # nor fixed lengths
     if (re.search(r"\)[*+{]", bare) or len(re.findall(r"[*+{]", bare)) > _MAX_OPEN_PARTS
@@ -68,6 +68,11 @@ def _check_pattern(pattern: str) -> str:
 Pattern = Annotated[str, Field(max_length=_MAX_PATTERN)]
 
 
+def _found(pattern: str | None, text: str) -> re.Match[str] | None:
+    """Return what a pattern finds in an id or a name of a file, unless that is too long for one."""
+    return None if pattern is None or len(text) > _MAX_NAME else re.search(pattern, text)
+
+
 class SubjectSource(StrictModel):
     """The column of the subjects' ids, and what these lack to be the names of the folders.
 
@@ -75,15 +80,31 @@ class SubjectSource(StrictModel):
         column: Its name; blanks, capitals and marks in it do not matter.
         prefix: Put before an id that does not begin with it, such as `sub-`.
         zeros: To how many digits the number at the end of an id is filled up with zeros.
+        pattern: A regular expression for cells that name a scan rather than a person, with a group
+            `subject`, and perhaps a group `visit`. A cell that it does not fit names no subject.
     """
 
     column: ColumnName
     prefix: Annotated[str, Field(max_length=40)] = ""
     zeros: Annotated[int, Field(ge=0, le=20)] = 0
+    pattern: Pattern | None = None
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern(cls, pattern: str | None) -> str | None:
+        return None if pattern is None else _check_pattern(pattern, "subject")
+
+    def visit_of(self, text: str) -> str | None:
+        """Return the visit that the pattern finds in a cell of ids, or None."""
+        match = _found(self.pattern, text.strip())
+        return None if match is None else match.groupdict().get("visit") or None
 
     def id_of(self, text: str) -> str:
         """Return the id that a cell gives; empty where it gives none."""
         bare = text.strip()
+        if self.pattern is not None:
+            match = _found(self.pattern, bare)
+            bare = "" if match is None else match["subject"] or ""
         if is_missing(bare):
             return ""
         if re.fullmatch(r"[0-9]+\.0+", bare):  # a number that a program has made of the id
@@ -137,7 +158,7 @@ class SiteSource(StrictModel):
     @field_validator("id_pattern", "file_pattern", "session_pattern")
     @classmethod
     def _patterns(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else _check_pattern(pattern)
+        return None if pattern is None else _check_pattern(pattern, "site")
 
     @model_validator(mode="after")
     def _one_place(self) -> "SiteSource":
@@ -157,7 +178,7 @@ class SiteSource(StrictModel):
         for pattern, text in ((self.id_pattern, subject), (self.session_pattern, session or ""),
                               (self.file_pattern, file_name)):
             if pattern is not None:
-                match = re.search(pattern, text) if len(text) <= _MAX_NAME else None
+                match = _found(pattern, text)
                 return self.named(match["site"]) if match and match["site"] else None
         return None
 

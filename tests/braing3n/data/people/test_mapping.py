@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from braing3n.data.people.codebook import open_codebook
 from braing3n.data.people.mapping import ColumnMapping, SiteSource, SubjectSource, load_mapping
+from braing3n.data.people.participants import persons_of
+from braing3n.data.people.rows import join
+from braing3n.data.people.tables import read_table
 from braing3n.errors import ConfigError
 
 
@@ -53,6 +57,8 @@ def test_the_shipped_example_loads():
     ("subject: id\nsite: {sidecar: []}\n", "sidecar"),
     ("subject: id\nsite: {id_pattern: '(x)'}\n", "group"),
     ("subject: id\nsite: {id_pattern: '('}\n", "regular expression"),
+    ("subject: {column: id, pattern: '(?P<visit>x)'}\n", "(?P<subject>...)"),
+    ("subject: {column: id, pattern: '(?P<subject>(x+)+)'}\n", "repeats no group"),
 ])
 def test_a_mistake_is_told(text, message, tmp_path):
     with pytest.raises(ConfigError) as error:
@@ -116,3 +122,30 @@ def test_only_codes_make_one_site_of_two_spellings():
     coded = SiteSource(column="site", codes={"nyu": "New York", "99": "n/a"})
     assert [coded.named(text) for text in ("NYU", "NYU ", "99.0", "B")] == ["New York", "New York",
                                                                            None, "B"]
+
+
+@pytest.mark.parametrize(("text", "subject", "visit"), [
+    ("GBM-007_11", "GBM-007", "11"), (" GBM-007_21 ", "GBM-007", "21"), ("GBM-007", "GBM-007", None),
+    ("GBM-007_x", "", None), ("n/a", "", None), ("GBM-" + "0" * 200, "", None),
+])
+def test_an_id_of_a_scan_is_taken_apart_into_person_and_visit(text, subject, visit):
+    source = SubjectSource(column="id", pattern="^(?P<subject>GBM-[0-9]+)(_(?P<visit>[0-9]+))?$")
+    assert source.id_of(text) == subject
+    assert source.visit_of(text) == visit
+
+
+def test_prefix_and_zeros_come_after_the_pattern():
+    source = SubjectSource(column="id", pattern="^(?P<subject>[0-9]+)", prefix="sub-", zeros=3)
+    assert source.id_of("7_2") == "sub-007"
+    assert source.visit_of("7_2") is None
+
+
+def test_what_is_said_at_two_visits_in_one_id_is_joined_by_visit(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("ID,Age\nGBM-1_11,50\nGBM-1_21,51\n")
+    pattern = "^(?P<subject>[A-Z0-9-]+)_(?P<visit>.+)"
+    mapping = _load(tmp_path, f"subject: {{column: ID, pattern: '{pattern}'}}\n")
+    table = read_table(path)
+    people = join(persons_of(table, open_codebook(table, mapping)))
+    assert people.contradictory == {}
+    assert people.said_of("GBM-1", "ses-21")["age_years"].said == "51"
