@@ -7,11 +7,13 @@ import typer
 from rich.console import Console
 
 from simulation.cohorts_cli import app as cohorts
+from simulation.compare_cli import compare
 from simulation.partition_cli import partition
 
 app = typer.Typer(no_args_is_help=True, help="Simulate a federation on this machine.")
 app.add_typer(cohorts, name="cohorts")
 app.command()(partition)
+app.command()(compare)
 
 OUT = Annotated[Path, typer.Option(help="Folder to write to; it must be new or empty.")]
 

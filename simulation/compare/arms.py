@@ -90,8 +90,10 @@ def _batches(plan: Plan, num_sites: int) -> str:
 
 
 def _steps(plan: Plan, num_sites: int) -> str:
-    return " ".join(f"stages.{name}.local_steps={(plan.stage(name).local_steps or 1) * num_sites}"
-                    for name in plan.stage_names)
+    """Return what lets one place take all sites' steps; epochs over all scans are that already."""
+    steps = {name: plan.stage(name).local_steps for name in plan.stage_names}
+    return " ".join(f"stages.{name}.local_steps={count * num_sites}"
+                    for name, count in steps.items() if count is not None)
 
 
 def _optimizer(plan: Plan, name: str) -> str:

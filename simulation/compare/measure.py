@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from braing3n.data.examples import chunks
 from braing3n.data.site_data import SiteData
 from braing3n.evaluation.reconstruction import psnr, ssim
+from braing3n.evaluation.thumbnails import thumbnails
 from braing3n.files import replacing
 from braing3n.models.mae import Encoder
 from braing3n.networks import open_decoder
 from braing3n.plan import Plan
 from braing3n.presets import PRESETS
 from braing3n.weights import load_weights
+from server.stages import encoder_of, initial_weights
 
 _BATCH_SIZE = 8
 
@@ -73,3 +75,25 @@ def measure_arm(run: Path, plan: Plan, data: Mapping[str, SiteData], kept: Path,
         np.savez(part, allow_pickle=False, features=figures.features, psnr=figures.psnr,
                  ssim=figures.ssim)
     return figures
+
+
+def baseline_features(plan: Plan, data: Mapping[str, SiteData]) -> dict[str, NDArray[np.float32]]:
+    """Return features that nobody trained: of the first weights, and thumbnails.
+
+    Args:
+        plan: Whose first weights.
+        data: All sites'.
+
+    Returns:
+        (n, d) by name, in the order of `scans_of`.
+    """
+    encoder = Encoder(PRESETS[plan.preset]).eval()
+    encoder.load_state_dict(encoder_of(initial_weights(plan, "pretrain")))
+    random, small = [], []
+    with torch.no_grad():
+        for site in data.values():
+            for batch in (*chunks(site.train, _BATCH_SIZE), *chunks(site.held_out, _BATCH_SIZE)):
+                volume = site.volumes(batch)                              # (B, 1, X, Y, Z)
+                random.append(encoder.embed(volume))
+                small.append(thumbnails(volume))
+    return {"random weights": torch.cat(random).numpy(), "thumbnails": torch.cat(small).numpy()}

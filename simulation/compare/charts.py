@@ -1,0 +1,80 @@
+"""The comparison's pictures, as PNG bytes."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from braing3n.pages import COLOURS, png
+from simulation.compare.results import LESS_IS_BETTER, Result
+from simulation.compare.verdict import UNITS
+
+_DPI = 140
+_WIDTH_INCHES = 4.6
+_ROW_INCHES = 0.27
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_SOFT = "#59636e"
+
+
+def forest(results: Sequence[Result], strong: Sequence[str]) -> bytes:
+    """Draw one measure: a row a contestant, its figure over all sites and the 95 % interval.
+
+    Args:
+        results: Of one metric, over all sites, in the order of the rows from the top.
+        strong: Contestants that are drawn in colour; the others are grey.
+    """
+    shown = [one for one in results if one.value is not None]
+    figure = Figure(figsize=(_WIDTH_INCHES, 0.75 + _ROW_INCHES * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    for row, one in enumerate(shown):
+        colour = COLOURS[strong.index(one.contestant) % len(COLOURS)] if one.contestant in strong \
+            else _SOFT
+        _point(axes, one, row, colour, "o")
+    axes.set_yticks(range(len(shown)), [one.contestant for one in shown])
+    axes.invert_yaxis()
+    _finish(axes, shown[0].metric if shown else "")
+    return png(figure, _DPI)
+
+
+def per_site(results: Sequence[Result], contestants: Sequence[str]) -> bytes:
+    """Draw one measure: a row a site, the contestants beside each other.
+
+    Args:
+        results: Of one metric, of single sites.
+        contestants: Who is shown.
+    """
+    sites = sorted({str(one.site) for one in results})
+    figure = Figure(figsize=(_WIDTH_INCHES, 1.0 + 1.6 * _ROW_INCHES * len(sites)),
+                    layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate(contestants):
+        offset = (number - (len(contestants) - 1) / 2) * 0.22
+        for one in results:
+            if one.contestant == name and one.value is not None:
+                _point(axes, one, sites.index(str(one.site)) + offset,
+                       COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)])
+        axes.plot([], [], _MARKERS[number % len(_MARKERS)], color=COLOURS[number % len(COLOURS)],
+                  label=name)
+    people = {str(one.site): one.num_subjects for one in results}
+    axes.set_yticks(range(len(sites)), [f"{site} ({people[site]})" for site in sites])
+    axes.set_ylabel("site (held-out subjects)")
+    axes.invert_yaxis()
+    _finish(axes, results[0].metric if results else "")
+    figure.legend(loc="outside upper left", ncols=len(contestants), frameon=False, fontsize="small")
+    return png(figure, _DPI)
+
+
+def _point(axes: Axes, one: Result, row: float, colour: str, marker: str) -> None:
+    if one.value is None:
+        return
+    if one.low is not None and one.high is not None:
+        axes.plot([one.low, one.high], [row, row], color=colour, linewidth=1.6)
+    axes.plot([one.value], [row], marker, color=colour, markersize=5)
+
+
+def _finish(axes: Axes, metric: str) -> None:
+    unit = " (dB)" if metric == "psnr" else ""
+    better = "less is better" if metric in LESS_IS_BETTER else "more is better"
+    axes.set_xlabel(f"{UNITS.get(metric, metric)}{unit}, 95 % interval; {better}")
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,107 @@
+"""A comparison as one HTML file: it needs no network, no script and no other file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from braing3n.files import write_text
+from braing3n.pages import data_uri, page_template
+from simulation.compare import charts
+from simulation.compare.comparison import Comparison
+from simulation.compare.contest import LOCAL, SINGLE, UNSEEN
+from simulation.compare.results import LESS_IS_BETTER, Result
+from simulation.compare.verdict import FEDERATED, POOLED, UNITS, interval
+
+_STRONG = (FEDERATED, LOCAL, POOLED, UNSEEN)
+_BESIDE = (LOCAL, FEDERATED, POOLED)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table.
+
+    Attributes:
+        name: What is measured, or where.
+        unit: How.
+        cells: Each contestant's figure as text.
+        best: The places of the best figures.
+    """
+
+    name: str
+    unit: str
+    cells: tuple[str, ...]
+    best: frozenset[int]
+
+
+def write_page(done: Comparison, out: Path) -> Path:
+    """Write `compare.html` and return its path."""
+    contestants = contestants_of(done)
+    html = page_template(Path(__file__).parent / "compare.html.j2").render(
+        plan=done.plan, verdict=done.verdict, contestants=contestants,
+        rows=table_rows(done, contestants), beside=_BESIDE,
+        sites=[(name, UNITS.get(metric, metric), _site_rows(done, name, metric))
+               for name, metric in done.mains],
+        pictures=[(name, data_uri(charts.forest(_of(done, name, metric, contestants), _STRONG)),
+                   data_uri(charts.per_site(
+                       [one for one in done.results if (one.measure, one.metric) == (name, metric)
+                        and one.site is not None and one.contestant in _BESIDE], _BESIDE)))
+                  for name, metric in done.mains],
+        arms=[(arm.name, arm.kind, ", ".join(arm.sites), f"{seconds:.0f}", arm.sweep)
+              for arm, seconds in done.arms.items()],
+        left_out=done.left_out, notes=done.notes, differences=[
+            one for one in done.differences if (one.measure, one.metric) in done.mains],
+        units=UNITS, text=done.plan.canonical(),
+    )
+    path = out / "compare.html"
+    write_text(path, html)
+    return path
+
+
+def contestants_of(done: Comparison) -> tuple[str, ...]:
+    """Return who is in the tables: the best single site in place of all single sites."""
+    names = list(dict.fromkeys(one.contestant for one in done.results))
+    first = [name for name in (LOCAL, FEDERATED, POOLED, UNSEEN) if name in names]
+    rest = [name for name in names if name not in first and not name.startswith(SINGLE)]
+    return (*first[:1], "best single site", *first[1:], *rest)
+
+
+def table_rows(done: Comparison, contestants: Sequence[str]) -> list[Row]:
+    """Return a line for each metric of each measure, over all sites."""
+    metrics = dict.fromkeys((one.measure, one.metric) for one in done.results)
+    return [_row(name, UNITS.get(metric, metric), _of(done, name, metric, contestants), metric)
+            for name, metric in metrics]
+
+
+def _of(done: Comparison, measure: str, metric: str, contestants: Sequence[str]) -> list[Result]:
+    """Return one metric's figures over all sites in the order of the contestants."""
+    whole = {one.contestant: one for one in done.results
+             if (one.measure, one.metric, one.site) == (measure, metric, None)}
+    sign = -1 if metric in LESS_IS_BETTER else 1
+    singles = [one for name, one in whole.items()
+               if name.startswith(SINGLE) and one.value is not None]
+    if singles:
+        whole["best single site"] = max(singles, key=lambda one: sign * (one.value or 0.0))
+    nothing = Result(measure, metric, "", None, None, None, None, 0, 0)
+    return [whole.get(name, nothing) for name in contestants]
+
+
+def _row(name: str, unit: str, found: Sequence[Result], metric: str) -> Row:
+    sign = -1 if metric in LESS_IS_BETTER else 1
+    values = [sign * one.value for one in found if one.value is not None]
+    best = frozenset(place for place, one in enumerate(found)
+                     if one.value is not None and sign * one.value == max(values))
+    return Row(name, unit, tuple(interval(one) for one in found), best)
+
+
+def _site_rows(done: Comparison, measure: str, metric: str) -> list[Row]:
+    """Return a line a site: the federation between the site's own model and pooled training."""
+    here = [one for one in done.results if (one.measure, one.metric) == (measure, metric)
+            and one.site is not None and one.contestant in _BESIDE]
+    rows = []
+    for site in sorted({str(one.site) for one in here}):
+        by_name = {one.contestant: one for one in here if one.site == site}
+        nothing = Result(measure, metric, "", site, None, None, None, 0, 0)
+        found = [by_name.get(name, nothing) for name in _BESIDE]
+        people = max(one.num_subjects for one in found)
+        rows.append(_row(site, f"{people}", found, metric))
+    return rows
