@@ -1,7 +1,7 @@
 """The scans or rows of a cohort, each with its subject and the site where it was made."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,15 +9,17 @@ from braing3n.conditions import Conditions
 from braing3n.config import DataConfig
 from braing3n.data.cohort import Cohort, open_cohort
 from braing3n.data.people.codebook import Codebook, notes_of, open_codebook
-from braing3n.data.people.covariates import modality_of, understand
+from braing3n.data.people.covariates import Cell, modality_of, understand
 from braing3n.data.people.mapping import ColumnMapping
 from braing3n.data.people.tables import Row, Table, read_table
 from braing3n.data.sidecar import Sidecars
+from braing3n.data.tree import Kind, describe
 from braing3n.errors import CohortError
 from simulation.definitions import CohortDefinition
 from simulation.scanners import scanner_column, scanner_of, scanners_of
 from simulation.sites import find_site_folders
 
+_MAGNET = "MagneticFieldStrength"
 # A number that a program has made of a code.
 _FLOAT = re.compile(r"([0-9]+)\.0+")
 
@@ -66,8 +68,8 @@ def read_cohort(source: Path, definition: CohortDefinition) -> CohortRows:
     """Read a cohort by its definition: a BIDS folder, a folder of them, or a table.
 
     In a folder that holds one BIDS folder a site, a scan whose site the definition does not find is
-    of the folder that it lies in. A folder that holds a table of people and no scan yet is read by
-    the table.
+    of the folder that it lies in. A folder that holds no scan yet is read by its table of people, or
+    else by the sidecars, which stand for their scans.
 
     Raises:
         CohortError: There is nothing to read, or it cannot be read.
@@ -112,11 +114,12 @@ def _of_any_folder(source: Path, definition: CohortDefinition) -> CohortRows:
         if folders:
             return _joined(_with_site(_of_dataset(folder, definition), name, is_told=True)
                            for name, folder in folders.items())
-        if not table.is_file():
+        read = (_of_table(table, definition) if table.is_file()
+                else CohortRows(tuple(_of_sidecars(source, definition)), ()))
+        if not read.rows:
             raise
-        read = _of_table(table, definition)
-        why = f"{error.what}: rows of {table.name} count as scans"
-        return replace(read, notes=(why, *read.notes))
+        what = f"rows of {table.name}" if table.is_file() else "sidecars"
+        return replace(read, notes=(f"{error.what}: {what} count as scans", *read.notes))
 
 
 def _joined(parts: Iterable[CohortRows]) -> CohortRows:
@@ -162,6 +165,25 @@ def _rows_of(cohort: Cohort, root: Path | None, definition: CohortDefinition | N
     return CohortRows(tuple(rows), cohort.notes)
 
 
+def _of_sidecars(source: Path, definition: CohortDefinition) -> Iterator[CohortRow]:
+    """Yield a row for each sidecar that is beside where its scan would be."""
+    mapping, sidecars = definition.mapping(), Sidecars(source)
+    fields = (mapping.site.sidecar or ()) if mapping.site is not None else ()
+    for path in sorted(source.glob("sub-*/**/*.json")):
+        scan = path.with_suffix(".nii.gz")
+        entry = describe(scan, source)
+        if entry.kind is not Kind.SCAN or entry.subject is None or entry.modality is None:
+            continue
+        facts = sidecars.of(scan)
+        tesla = facts.get(_MAGNET)
+        cells = {} if tesla is None else {"field_strength": Cell(_MAGNET, str(tesla))}
+        said = next((str(facts[field]) for field in fields if facts.get(field)), None)
+        told = (_matched(mapping, entry.subject, entry.session, scan.name) if said is None
+                or mapping.site is None else mapping.site.named(said))
+        yield CohortRow(entry.subject, entry.session, _named(told, definition),
+                        understand(cells, entry.modality)[0], None, scanner_of(facts))
+
+
 def _of_table(source: Path, definition: CohortDefinition) -> CohortRows:
     table = read_table(source)
     mapping = definition.mapping(table.header)
@@ -202,8 +224,9 @@ def _path(table: Table, book: Codebook, row: Row) -> str:
     return "" if cell is None else str(table.path.parent / cell.said.strip())
 
 
-def _matched(mapping: ColumnMapping, subject: str, session: str | None) -> str | None:
-    return None if mapping.site is None else mapping.site.matched(subject, session, "")
+def _matched(mapping: ColumnMapping, subject: str, session: str | None,
+             file_name: str = "") -> str | None:
+    return None if mapping.site is None else mapping.site.matched(subject, session, file_name)
 
 
 def _named(site: str | None, definition: CohortDefinition | None) -> str | None:

@@ -61,7 +61,7 @@ def shift_rows(found: Differences) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of how far each site is from the rest."""
     profiles = found.intensities.profiles if found.intensities else {}
     header = ["site", *(f"{label.replace('_', ' ')} (JSD)" for label in LABELS), "age (EMD, years)",
-              *(f"grey values {modality} (W1, SD)" for modality in profiles)]
+              *(f"greys {modality} (W1, SD)" for modality in profiles)]
     rows = []
     for group in found.groups:
         shift = found.shifts[group.name]

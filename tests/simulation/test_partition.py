@@ -183,7 +183,20 @@ def test_the_travelling_phantoms_have_eight_sites_and_the_ball_is_none_of_them(t
     for line in (test_data / "bids/ds000206-thp/anat_listing.txt").read_text().split():
         (tmp_path / line).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / line).touch()
-    done = _read(tmp_path, "thp")
+    _is_thp(_read(tmp_path, "thp"))
+
+
+def test_sidecars_stand_for_scans_that_are_not_there_yet(test_data):
+    done = _read(test_data / "bids/ds000206-thp", "thp")
+    _is_thp(done)
+    # `find ds000206-thp -name "*T?w.json" | wc -l`
+    assert sum(len(site.rows) for site in done.sites) + sum(
+        one.num_volumes for one in done.dropped) == 67
+    assert all(row.scanner and row.conditions.field_strength for site in done.sites
+               for row in site.rows)
+
+
+def _is_thp(done):
     # `sed 's/.*ses-THP[0-9]*//;s/[0-9].*//' anat_listing.txt | sort -u`, without the ball's sessions.
     assert [site.name for site in done.sites] == ["CCF", "DART", "IOWA", "JHU", "MGH", "UCI", "UMN",
                                                   "UW"]
