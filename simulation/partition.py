@@ -1,26 +1,28 @@
-"""A cohort's scans by the site where they were made, so that nobody is at two sites."""
+"""A cohort's scans in parts, by the site where they were made or as a contrast; nobody is in two."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from braing3n.errors import ConfigError
 from braing3n.preflight.groups import site_key
 from simulation.cohort_rows import CohortRow, CohortRows
+from simulation.partitioners import LabelName, Member, Scheme, assign
 
 SmallSites = Literal["keep", "drop", "merge"]
 MERGED = "small-sites"
 _NO_SITE = "no site is told"
+_EXCLUDED = "is left out by the cohort's definition"
 _SHOWN = 8
 
 
 @dataclass(frozen=True)
 class SitePart:
-    """One site of a partition.
+    """One site of a partition, or one part of a contrast.
 
     Attributes:
-        name: As the cohort spells it.
+        name: As the cohort spells it; of several cohorts, with the cohort before it.
         rows: Its scans, or rows of people.
     """
 
@@ -64,11 +66,13 @@ class Partition:
         sites: By name. A site whose people are all counted elsewhere is there, without rows.
         dropped: Scans that are at none, by subject.
         warnings: What is odd about the cohort's sites.
+        scheme: How people were divided.
     """
 
     sites: tuple[SitePart, ...]
     dropped: tuple[Dropped, ...]
     warnings: tuple[PartitionWarning, ...]
+    scheme: Scheme
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
@@ -80,45 +84,80 @@ class Partition:
         }
 
 
-def partition_by_site(cohort: CohortRows, *, excluded: str | None = None, min_subjects: int = 1,
-                      small: SmallSites = "keep") -> Partition:
-    """Put every subject at one site.
+def partition_cohort(cohort: CohortRows, scheme: Scheme | None = None, *, min_subjects: int = 1,
+                     small: SmallSites = "keep") -> Partition:
+    """Put every subject into one part.
 
     A subject of several sites stays where most of its scans were made; of equal ones, where there
-    are the fewest people yet, then by name. Its other scans are left out, and said.
+    are the fewest people yet, then by name. Its other scans are left out, and said. Contrasts divide
+    the same people and scans.
 
     Args:
         cohort: The rows.
-        excluded: A regular expression for ids of who is no subject, such as a phantom.
-        min_subjects: A site of fewer is small.
-        small: What becomes of small sites: they stay, are left out, or together make one site.
+        scheme: How people are divided; None is by site.
+        min_subjects: A part of fewer is small.
+        small: What becomes of small parts: they stay, are left out, or together make one.
+
+    Raises:
+        CohortError: There are fewer subjects than parts.
+        ConfigError: The scheme is not as it has to be, or nobody's variable is known.
     """
-    dropped = Counter[tuple[str, str]]()
-    rows = []
-    for row in cohort.rows:
-        if excluded is not None and re.search(excluded, row.subject):
-            dropped[row.subject, "is left out by the cohort's definition"] += 1
-        elif row.site is None:
-            dropped[row.subject, _NO_SITE] += 1
-        else:
-            rows.append(row)
-    unknown = sum(count for (_, reason), count in dropped.items() if reason == _NO_SITE)
-    warnings = [*_repeated(cohort.repeated), *_unknown(unknown, len(cohort.rows)), *_spellings(rows)]
-    homes = _homes(rows)
-    parts: dict[str, list[CohortRow]] = {str(row.site): [] for row in rows}
-    away = Counter[str]()
+    scheme = scheme or Scheme()
+    scheme.check()
+    dropped = Counter((row.subject, _EXCLUDED) for row in cohort.excluded)
+    dropped.update((row.subject, _NO_SITE) for row in cohort.rows if row.site is None)
+    rows = [row for row in cohort.rows if row.site is not None]
+    warnings = [*_repeated(cohort.repeated), *_unknown(len(cohort.rows) - len(rows), len(cohort.rows)),
+                *_spellings(rows)]
+    homes, stay, away = _homes(rows), list[CohortRow](), Counter[str]()
     for row in rows:
         if row.site == homes[row.subject]:
-            parts[homes[row.subject]].append(row)
+            stay.append(row)
         else:
             away[row.subject] += 1
             dropped[row.subject, f"was also scanned at {homes[row.subject]}, and is counted there"] += 1
     warnings += _travelling(away, len(rows))
-    parts, small_warnings = _without_small(parts, dropped, min_subjects, small)
+    parts, small_warnings = _without_small(_parts(stay, rows, scheme), dropped, min_subjects, small)
     return Partition(
         tuple(SitePart(name, tuple(parts[name])) for name in sorted(parts)),
         tuple(Dropped(subject, count, reason) for (subject, reason), count in sorted(dropped.items())),
-        (*warnings, *small_warnings))
+        (*warnings, *small_warnings), scheme)
+
+
+def _parts(stay: Sequence[CohortRow], rows: Sequence[CohortRow],
+           scheme: Scheme) -> dict[str, list[CohortRow]]:
+    """Return the rows of each part; by site, also the sites that nobody stays at."""
+    of_subject: dict[str, list[CohortRow]] = {}
+    for row in stay:
+        of_subject.setdefault(row.subject, []).append(row)
+    labels = _labels(of_subject, scheme.variable)
+    assigned = assign([Member(subject, str(own[0].site), labels[subject])
+                       for subject, own in of_subject.items()], scheme)
+    part_of = {subject: name for name, subjects in assigned.items() for subject in subjects}
+    parts: dict[str, list[CohortRow]] = {name: [] for name in assigned}
+    if scheme.by == "site":
+        parts |= {str(row.site): [] for row in rows if row.site not in parts}
+    for row in stay:
+        parts[part_of[row.subject]].append(row)
+    return parts
+
+
+def _labels(of_subject: Mapping[str, Sequence[CohortRow]],
+            variable: LabelName | None) -> dict[str, str]:
+    """Return each subject's class of a variable: all that its rows say, such as `T1w+T2w`.
+
+    Raises:
+        ConfigError: Nothing is known of anybody.
+    """
+    if variable is None:
+        return dict.fromkeys(of_subject, "")
+    said = {subject: {str(value) for row in own for value in (
+        row.site if variable == "site" else getattr(row.conditions, variable),) if value is not None}
+        for subject, own in of_subject.items()}
+    if of_subject and not any(said.values()):
+        raise ConfigError(f"no subject's {variable} is known", expected="a variable that is known",
+                          found=f"{len(of_subject)} subjects without", fix="name another --variable")
+    return {subject: "+".join(sorted(values)) or "unknown" for subject, values in said.items()}
 
 
 def _homes(rows: Iterable[CohortRow]) -> dict[str, str]:
@@ -146,7 +185,7 @@ def _without_small(parts: dict[str, list[CohortRow]], dropped: Counter[tuple[str
                                         f"{_listed(few)}")] if few else []
     kept = {name: rows for name, rows in parts.items() if name not in few}
     if small == "merge":
-        kept[MERGED] = [row for name in few for row in parts[name]]
+        kept.setdefault(MERGED, []).extend(row for name in few for row in parts[name])
     else:
         for name in few:
             for row in parts[name]:
@@ -168,9 +207,10 @@ def _unknown(count: int, num_rows: int) -> list[PartitionWarning]:
 
 def _spellings(rows: Iterable[CohortRow]) -> list[PartitionWarning]:
     """Propose to merge sites that are spelled alike; nothing is merged."""
-    alike: dict[str, Counter[str]] = {}
+    alike: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:
-        alike.setdefault(site_key(str(row.site)), Counter())[str(row.site)] += 1
+        key = (row.cohort or "", site_key(str(row.site)))
+        alike.setdefault(key, Counter())[str(row.site)] += 1
     return [PartitionWarning("site-spelling", " = ".join(repr(name) for name in sorted(names))
                              + ": perhaps one site; give both one name in `site: codes:`")
             for _, names in sorted(alike.items()) if len(names) > 1]

@@ -1,85 +1,127 @@
-"""`braing3n sim partition`: who is at which site, of a public cohort."""
+"""`braing3n sim partition`: who is at which site, of one public cohort or several."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from simulation.definitions import CohortDefinition
     from simulation.partition import Partition
+    from simulation.site_differences import Differences
+
+# Beside the site's name, so that a terminal of 80 letters shows them.
+_COLUMNS = 5
 
 
 def partition(
-    source: Annotated[Path, typer.Argument(help="A BIDS folder, or a table of scans or of people.")],
+    source: Annotated[list[str], typer.Argument(help="A folder, a table, or NAME=PATH.")],
     cohort: Annotated[
         str | None, typer.Option(help="A name of `braing3n sim cohorts`, or a YAML file.")] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="A mapping file as a hospital writes it, with `site:`.")] = None,
+    by: Annotated[
+        Literal["site", "site-groups", "dirichlet", "iid"],
+        typer.Option(help="A part is a site, or a group of sites; or a contrast: parts that differ "
+                          "in one variable (dirichlet), or parts alike (iid).")] = "site",
+    group_size: Annotated[
+        int | None, typer.Option(help="Sites of a group, for site-groups.")] = None,
+    parts: Annotated[int | None, typer.Option(help="How many, for dirichlet and iid.")] = None,
+    alpha: Annotated[float | None, typer.Option(
+        help="For dirichlet: 0.1 makes parts very different, 100 alike.")] = None,
+    variable: Annotated[
+        Literal["diagnosis", "sex", "site", "modality"] | None,
+        typer.Option(help="In what the parts of dirichlet differ.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of dirichlet and iid; 0 if not given.")] = None,
     min_subjects: Annotated[int, typer.Option(min=1, help="A site of fewer subjects is small.")] = 1,
     small: Annotated[
-        str, typer.Option(help="What becomes of small sites: keep, drop, or merge into one.")] = "keep",
+        Literal["keep", "drop", "merge"],
+        typer.Option(help="What becomes of small sites: merge makes one of them.")] = "keep",
     out: Annotated[
-        Path | None, typer.Option(help="A new folder for one settings file and table a site.")] = None,
+        Path | None, typer.Option(help="A new folder for settings and a table of each site, and for a "
+                                       "table, a picture and a page of what differs.")] = None,
+    scans: Annotated[int, typer.Option(
+        min=0, help="With --out: of so many scans of each site and modality grey values are "
+                    "compared.")] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Split a cohort by the site where its scans were made; nobody is at two sites.
 
-    Rows of a table without scans count as scans. Exit codes: 0 done, 2 misuse.
+    SOURCE is a BIDS folder or a table, with --cohort or --mapping; or a folder that holds one BIDS
+    folder a site; or several cohorts at once, each as NAME=PATH, such as abide1=/data/abide1. Rows of
+    a table without scans count as scans. Exit codes: 0 done, 2 misuse.
     """
-    from simulation.cohort_rows import read_cohort  # noqa: PLC0415  # keeps --help fast
-    from simulation.partition import partition_by_site  # noqa: PLC0415
-    from simulation.partition_files import write_partition  # noqa: PLC0415
+    from braing3n.files import check_free  # noqa: PLC0415  # keeps --help fast
+    from simulation.partition import partition_cohort  # noqa: PLC0415
+    from simulation.partitioners import Scheme  # noqa: PLC0415
+    from simulation.pooling import find_sources, read_sources  # noqa: PLC0415
 
-    definition = _definition(cohort, mapping)
-    rows = read_cohort(source, definition)
-    exclude = definition.about.exclude
-    done = partition_by_site(rows, excluded=exclude.subject if exclude is not None else None,
-                             min_subjects=min_subjects, small=_rule(small))
-    written = None if out is None else write_partition(done, out)
+    scheme = Scheme(by, group_size, parts, alpha, variable, seed)
+    scheme.check()
+    sources = find_sources(source, cohort, mapping)
+    if out is not None:
+        check_free(out)
+    rows = read_sources(sources)
+    done = partition_cohort(rows, scheme, min_subjects=min_subjects, small=small)
+    found, written = None, ""
+    if out is not None:
+        found, written = _write(done, out, ", ".join(source), scans)
     if as_json:
         typer.echo(json.dumps(done.as_dict(), indent=1))
         return
-    _show(done, rows.notes)
-    if out is not None:
-        typer.echo(f"{out}: settings of {written} sites" if written else
-                   f"{out}: partition.json alone, as the rows are of no scans")
+    _show(done, found, rows.notes)
+    if written:
+        typer.echo(written)
 
 
-def _definition(cohort: str | None, mapping: Path | None) -> "CohortDefinition":
-    from braing3n.errors import ConfigError  # noqa: PLC0415
-    from simulation.definitions import find_definition, load_definition_of_mapping  # noqa: PLC0415
+def _write(done: "Partition", out: Path, title: str, scans: int) -> tuple["Differences", str]:
+    """Write everything, and return what differs and what is to be said of the files."""
+    from braing3n.counting import counting  # noqa: PLC0415
+    from simulation.differences_figure import draw_differences  # noqa: PLC0415  # matplotlib
+    from simulation.differences_table import differences_tsv  # noqa: PLC0415
+    from simulation.partition_files import write_partition  # noqa: PLC0415
+    from simulation.partition_page import partition_page  # noqa: PLC0415
+    from simulation.site_differences import find_differences  # noqa: PLC0415
+    from simulation.site_intensities import compare_intensities  # noqa: PLC0415
 
-    if (cohort is None) == (mapping is None):
-        raise ConfigError("it is not said how the cohort is read", expected="--cohort or --mapping",
-                          found="neither" if cohort is None else "both",
-                          fix="see `braing3n sim cohorts`")
-    return find_definition(str(cohort)) if mapping is None else load_definition_of_mapping(mapping)
+    intensities = None
+    if scans and any(row.path is not None for site in done.sites for row in site.rows):
+        with counting(Console(stderr=True), "comparing grey values") as show:
+            intensities = compare_intensities(done.sites, scans, show)
+    found = find_differences(done, intensities)
+    pages: dict[str, str | bytes] = {}
+    if found.pool.num_subjects:
+        picture = draw_differences(found)
+        pages = {"differences.tsv": differences_tsv(found), "differences.png": picture,
+                 "partition.html": partition_page(done, found, picture, title, scans)}
+    count = write_partition(done, found, pages, out)
+    settings = f"settings of {count} sites" if count else (
+        "no settings of sites, as the rows are of no scans")
+    return found, f"{out}: {', '.join([*pages, 'partition.json'])}; {settings}"
 
 
-def _rule(small: str) -> Literal["keep", "drop", "merge"]:
-    from braing3n.errors import ConfigError  # noqa: PLC0415
+def _show(done: "Partition", found: "Differences | None", notes: tuple[str, ...]) -> None:
+    from simulation.differences_table import people_rows, sentences, shift_rows  # noqa: PLC0415
+    from simulation.partition_page import odd_lines  # noqa: PLC0415
+    from simulation.site_differences import find_differences  # noqa: PLC0415
 
-    for rule in ("keep", "drop", "merge"):
-        if small == rule:
-            return rule
-    raise ConfigError("--small is none of its values", expected="keep, drop or merge", found=small,
-                      fix="name one of them")
+    found = found or find_differences(done)
+    for header, rows in (people_rows(found), shift_rows(found)):
+        for first in range(1, len(header), _COLUMNS):
+            _print_columns(header, rows, slice(first, first + _COLUMNS))
+    typer.echo("\n".join([*sentences(found), *odd_lines(done), *notes]))
 
 
-def _show(done: "Partition", notes: tuple[str, ...]) -> None:
-    table = Table("site", "subjects", "scans")
-    for site in done.sites:
-        table.add_row(escape(site.name), str(site.num_subjects), str(len(site.rows)))
+def _print_columns(header: list[str], rows: list[list[str]], shown: slice) -> None:
+    """Print the sites and some columns, so that a line fits a terminal."""
+    table = Table(box=SIMPLE)
+    table.add_column(header[0], no_wrap=True)
+    for name in header[shown]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*map(escape, [row[0], *row[shown]]))
     Console().print(table)
-    reasons = Counter[str]()
-    for one in done.dropped:
-        reasons[one.reason] += one.num_volumes
-    lines = [f"left out, {count} scans: {reason}" for reason, count in reasons.most_common()]
-    lines += [f"{warning.code}: {warning.detail}" for warning in done.warnings]
-    typer.echo("\n".join([*lines, *notes]))

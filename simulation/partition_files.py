@@ -1,35 +1,39 @@
-"""A partition as files: for each site its settings and the table of its scans."""
+"""A partition as files: settings and scans of each site, and what differs between sites."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from braing3n.errors import OutputError
-from braing3n.files import write_text
+from braing3n.files import replacing, write_text
 from simulation.partition import Partition, SitePart
 from simulation.scan_rows import scan_table
+from simulation.site_differences import Differences
 from simulation.sites import site_name
 
 
-def write_partition(done: Partition, out: Path) -> int:
+def write_partition(done: Partition, found: Differences, pages: Mapping[str, str | bytes],
+                    out: Path) -> int:
     """Write `partition.json`, and for each site with scans `sites/NAME.yaml` and its table.
 
     Args:
         done: The partition.
+        found: What differs between its sites.
+        pages: What else is written, by name: texts and pictures.
         out: A new or empty folder.
 
     Returns:
         The number of sites that were written; none where the rows are of people without scans.
 
     Raises:
-        OutputError: The folder is taken, or cannot be written to.
+        OutputError: The folder cannot be written to.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} is taken", expected="a new or empty folder",
-                          found="files in it" if out.is_dir() else "a file", fix="name another --out")
     sites = [site for site in done.sites if any(row.path is not None for row in site.rows)]
     names = _names(sites)
+    record = {**done.as_dict(), "scheme": done.scheme.as_dict(), "differences": found.as_dict(),
+              "files": {site: f"sites/{name}.yaml" for site, name in names.items()}}
     try:
         for site in sites:
             name = names[site.name]
@@ -37,7 +41,10 @@ def write_partition(done: Partition, out: Path) -> int:
             write_text(out / "sites" / f"{name}.yaml", yaml.safe_dump(
                 {"name": name, "data": {"table": f"{name}.tsv"}, "state_dir": f"{name}-state"},
                 sort_keys=False))
-        write_text(out / "partition.json", json.dumps(done.as_dict(), indent=1) + "\n")
+        for name, content in pages.items():
+            with replacing(out / name) as part:
+                part.write_bytes(content.encode() if isinstance(content, str) else content)
+        write_text(out / "partition.json", json.dumps(record, indent=1) + "\n")
     except OSError as error:
         raise OutputError(f"{out} cannot be written", expected="a folder to write to",
                           found=error.strerror or "an error", fix="name another --out") from error

@@ -4,6 +4,8 @@ import csv
 import io
 from collections.abc import Iterable
 
+import numpy as np
+
 from simulation.cohort_rows import CohortRow
 
 _COLUMNS = ("subject", "session", "path", "modality", "age", "sex", "diagnosis", "severity",
@@ -21,7 +23,13 @@ def scan_table(rows: Iterable[CohortRow]) -> str:
 
 def _cells(row: CohortRow) -> list[str]:
     known = row.conditions
-    values = (row.subject, row.session, row.path and row.path.resolve(), known.modality,
-              known.age_years, known.sex, known.diagnosis, known.severity, known.field_strength,
-              row.site)
-    return ["n/a" if value is None else str(value) for value in values]
+    # A link stays one: where it leads, as in git-annex, no name tells a scan and no sidecar is near.
+    path = row.path and row.path.absolute()
+    values = (row.subject, row.session, path, known.modality, known.age_years, known.sex,
+              known.diagnosis, known.severity, known.field_strength, row.site)
+    return ["n/a" if value is None else _text(value) for value in values]
+
+
+def _text(value: object) -> str:
+    """Return a value as it is read back to the last bit: a number without an exponent."""
+    return np.format_float_positional(value) if isinstance(value, float) else str(value)

@@ -73,6 +73,8 @@ def test_the_site_of_ixi_is_told_by_the_id_in_tables_of_several_makers(table, co
     ("aomic", "brainscape_AOMIC_participants.tsv", "sex", {"F": 483, "M": 445}),
     ("upenn-gbm", "UPENN-GBM_clinical_info_v1.0.csv", "age_years", None),
     ("ucsf-pdgm", "UCSF-PDGM-metadata_v2.csv", "severity", None),
+    # Every row is of a glioma: `tail -n +2 FILE | wc -l`
+    ("ucsf-pdgm", "UCSF-PDGM-metadata_v2.csv", "diagnosis", {"glioma": 501}),
     ("ixi", "ixi_nichart_participants_n100.csv", "age_years", None),
     ("spine-generic", "spine-generic-single_participants.tsv", "sex", {"M": 19}),
 ])

@@ -1,9 +1,11 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
-from braing3n.config import load_site_config
+from braing3n.config import DataConfig, load_site_config
 from braing3n.data.cohort import open_cohort
 from braing3n.errors import ConfigError, OutputError
 from simulation.cli import app
@@ -59,12 +61,13 @@ def test_rows_without_scans_are_told_apart(cohort, tmp_path):
     table.write_text((cohort / "participants.tsv").read_text())
     outcome = _run(table, "--cohort", tmp_path / "own.yaml", "--out", tmp_path / "out")
     assert "of no scans" in outcome.stdout
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["partition.json"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "differences.png", "differences.tsv", "partition.html", "partition.json"}
 
 
 @pytest.mark.parametrize(("arguments", "error"), [
     ([], ConfigError), (["--cohort", "ixi", "--mapping", "x.yaml"], ConfigError),
-    (["--cohort", "ixl"], ConfigError), (["--cohort", "ixi", "--small", "often"], ConfigError),
+    (["--cohort", "ixl"], ConfigError), (["--cohort", "ixi", "--by", "iid"], ConfigError),
 ])
 def test_misuse_is_refused_in_words(arguments, error, cohort):
     assert isinstance(_run(cohort, *arguments).exception, error)
@@ -73,3 +76,96 @@ def test_misuse_is_refused_in_words(arguments, error, cohort):
 def test_a_taken_folder_is_not_written_to(cohort, tmp_path):
     outcome = _run(cohort, "--cohort", tmp_path / "own.yaml", "--out", cohort)
     assert isinstance(outcome.exception, OutputError)
+
+
+def test_a_word_that_is_no_choice_ends_with_exit_code_2(cohort):
+    outcome = _run(cohort, "--cohort", "ixi", "--small", "often")
+    assert outcome.exit_code == 2
+    assert "keep" in outcome.stderr
+
+
+def _known(volume):
+    return (volume.subject, volume.session, volume.modality, volume.path, volume.conditions)
+
+
+@pytest.mark.parametrize("options", [
+    (), ("--by", "site-groups", "--group-size", "2"), ("--by", "iid", "--parts", "2", "--seed", "4"),
+    ("--by", "dirichlet", "--parts", "2", "--alpha", "9", "--variable", "sex"),
+])
+def test_every_scan_of_the_phantom_is_read_back_from_one_sites_file_as_it_was(
+        options, phantom_cohort, tmp_path):
+    outcome = _run(phantom_cohort, *options, "--out", tmp_path / "out", "--scans", "1")
+    assert outcome.exit_code == 0, outcome.stderr
+    files = sorted((tmp_path / "out/sites").glob("*.yaml"))
+    found = [volume for file in files for volume in open_cohort(load_site_config(file).data).volumes]
+    truth = [volume for site in ("site-a", "site-b") for volume in
+             open_cohort(DataConfig(folder=phantom_cohort / site)).volumes]
+    assert sorted(map(_known, found), key=str) == sorted(map(_known, truth), key=str)
+    homes = [{volume.subject for volume in open_cohort(load_site_config(file).data).volumes}
+             for file in files]
+    assert sum(map(len, homes)) == len(set().union(*homes)) == 10
+    assert all(load_site_config(file).state_dir.parent == tmp_path / "out/sites" for file in files)
+
+
+def test_the_mini_cohort_of_two_hospitals_is_divided_and_read_back(test_data, tmp_path):
+    source = test_data / "nifti/minicohort"
+    outcome = _run(source, "--cohort", "minicohort", "--out", tmp_path / "out", "--scans", "2")
+    assert outcome.exit_code == 0, outcome.stderr
+    for site, count in (("site-hh", 28), ("site-nsk", 48)):
+        volumes = open_cohort(load_site_config(tmp_path / f"out/sites/{site}.yaml").data).volumes
+        assert len({volume.subject for volume in volumes}) == len(volumes) == count
+        assert all(volume.conditions.diagnosis in ("HC", "MDD") for volume in volumes)
+    content = json.loads((tmp_path / "out/partition.json").read_text())
+    assert content["sites"] == [{"name": "site-hh", "num_subjects": 28, "num_volumes": 28},
+                                {"name": "site-nsk", "num_subjects": 48, "num_volumes": 48}]
+    assert content["scheme"] == {"by": "site"}
+    assert content["differences"]["pool"]["diagnosis"] == {"HC": 42, "MDD": 34, "unknown": 0}
+    for site in content["differences"]["sites"]:
+        assert 0 < site["intensity"]["T1w"]["wasserstein"] < 1
+
+
+def test_a_scan_that_is_a_link_keeps_its_name(tmp_path):
+    """As in a dataset of git-annex, where links lead to files that are named by their digest."""
+    (tmp_path / "annex").mkdir()
+    (tmp_path / "annex/MD5E-s1--ab").touch()
+    scan = tmp_path / "data/sub-1/anat/sub-1_T1w.nii.gz"
+    scan.parent.mkdir(parents=True)
+    scan.symlink_to(tmp_path / "annex/MD5E-s1--ab")
+    (tmp_path / "own.yaml").write_text("name: own\nsubject: participant_id\nsite: {single: a}\n")
+    outcome = _run(tmp_path / "data", "--cohort", tmp_path / "own.yaml", "--out", tmp_path / "out")
+    assert outcome.exit_code == 0
+    volume, = open_cohort(load_site_config(tmp_path / "out/sites/a.yaml").data).volumes
+    assert (volume.path, volume.modality) == (scan, "T1w")
+
+
+def test_pooled_cohorts_have_names_that_a_site_may_have(cohort, tmp_path):
+    (tmp_path / "two.yaml").write_text((tmp_path / "own.yaml").read_text().replace("own", "own-2"))
+    outcome = _run(f"{tmp_path / 'own.yaml'}={cohort}", f"{tmp_path / 'two.yaml'}={cohort}",
+                   "--out", tmp_path / "out")
+    assert outcome.exit_code == 0, outcome.exception
+    names = {load_site_config(path).name for path in (tmp_path / "out/sites").glob("*.yaml")}
+    assert names == {"own-north", "own-south-1", "own-2-north", "own-2-south-1"}
+    content = json.loads((tmp_path / "out/partition.json").read_text())
+    assert content["files"]["own-2:South 1"] == "sites/own-2-south-1.yaml"
+    volume, = open_cohort(load_site_config(tmp_path / "out/sites/own-2-south-1.yaml").data).volumes
+    assert (volume.subject, volume.site) == ("own-2:sub-b01", "own-2:South 1")
+
+
+def test_the_page_needs_no_other_file_and_says_what_was_left_out(cohort, tmp_path):
+    (cohort / "participants.tsv").write_text(
+        "participant_id\tage\tsex\tcentre\nsub-a01\t34\tM\t<b>north</b>\nsub-b01\t41\tF\tsouth\n")
+    _run(cohort, "--cohort", tmp_path / "own.yaml", "--out", tmp_path / "out")
+    page = (tmp_path / "out/partition.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "://" not in page
+    assert "&lt;b&gt;north&lt;/b&gt;" in page
+    assert "left out, 1 scans: no site is told" in page
+    assert "could not be used" in page  # the images are empty files
+
+
+def test_help_does_not_wait_for_the_libraries():
+    code = ("import sys; from simulation.cli import app; from typer.testing import CliRunner; "
+            "assert CliRunner().invoke(app, ['partition', '--help']).exit_code == 0; "
+            "print({'datasets', 'flwr_datasets', 'matplotlib', 'torch', 'yaml'} & sys.modules.keys())")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
