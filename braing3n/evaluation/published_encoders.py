@@ -94,7 +94,7 @@ def to_cube(volumes: Tensor, side: int) -> Tensor:
     return F.interpolate(cube, size=(side,) * 3, mode="trilinear", align_corners=False)
 
 
-def open_medicalnet(path: Path, depth: int, device: torch.device) -> PublishedEncoder:
+def open_medicalnet(path: Path, device: torch.device, depth: int) -> PublishedEncoder:
     """Read a ResNet of MedicalNet (Chen et al. 2019, arXiv 1904.00625): depth 10, 18 or 50.
 
     MONAI's ResNet has its tensors; strides and dilations are set to MedicalNet's.

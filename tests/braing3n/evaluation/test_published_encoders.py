@@ -79,7 +79,7 @@ def test_medicalnet_from_a_file_of_its_layout_gives_its_own_features(tmp_path: P
             module.running_mean.uniform_(-0.1, 0.1)
     weights = {f"module.{key}": tensor for key, tensor in theirs.state_dict().items()}
     torch.save({"state_dict": weights}, tmp_path / "resnet.pth")
-    encoder = open_medicalnet(tmp_path / "resnet.pth", depth, CPU)
+    encoder = open_medicalnet(tmp_path / "resnet.pth", CPU, depth)
     volumes = _volumes()
     found = encoder.embed(volumes[:1])
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_medicalnet_50_has_bottlenecks_and_weights_in_its_shortcuts(tmp_path: Pa
                      feed_forward=False, shortcut_type="B", bias_downsample=False)
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()
                                if not k.endswith("num_batches_tracked")}}, tmp_path / "r50.pth")
-    encoder = open_medicalnet(tmp_path / "r50.pth", 50, CPU)
+    encoder = open_medicalnet(tmp_path / "r50.pth", CPU, 50)
     assert encoder.network(torch.zeros(1, 1, 32, 32, 32)).shape == (1, 2048)
 
 
@@ -148,7 +148,7 @@ def test_another_networks_file_is_told_by_names_and_shapes(tmp_path: Path):
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7, 7), "fc.bias": torch.zeros(5)},
                tmp_path / "other.pth")
     with pytest.raises(ConfigError) as error:
-        open_medicalnet(tmp_path / "other.pth", 10, CPU)
+        open_medicalnet(tmp_path / "other.pth", CPU, 10)
     text = str(error.value)
     for part in ("lacks bn1.weight (64,)", "unknown: fc.bias (5,)",
                  "conv1.weight is (64, 3, 7, 7, 7), not (64, 1, 7, 7, 7)"):
