@@ -4,11 +4,12 @@ import io
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from braing3n.errors import BrainG3NError, ConfigError
+from braing3n.presets import PresetName
 from braing3n.printable import printable
 
 app = typer.Typer(
@@ -62,6 +63,40 @@ def check(
                           if is_file else "name one")
     raise typer.Exit(run_check(lambda shown: check_folder(folder, shown(Wishes())),
                                prints_json=as_json, html=html))
+
+
+@app.command()
+def probe(
+    model: Annotated[list[Path] | None, typer.Option(help="Folder of a finished run.")] = None,
+    encoder: Annotated[list[str] | None, typer.Option(
+        help="NAME=FILE: medicalnet10, medicalnet18, medicalnet50, brainsegfounder, brainiac, or any "
+             "name with a .safetensors file of ours.")] = None,
+    site: Annotated[list[Path] | None, typer.Option(help="A site's settings (YAML).")] = None,
+    sites: Annotated[list[Path] | None, typer.Option(help="A folder of such files.")] = None,
+    task: Annotated[list[str] | None, typer.Option(
+        help="What to tell; default: all that the data allow.")] = None,
+    tasks: Annotated[Path | None, typer.Option(help="A file with tasks of your own.")] = None,
+    preset: Annotated[PresetName | None, typer.Option(
+        help="Of .safetensors files, where no run is given.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds, resamples and fresh weights.")] = 0,
+    cross_validate: Annotated[bool, typer.Option(
+        "--cross-validate", help="Measure on everybody, in five folds of subjects.")] = False,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="What to compute on.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(
+        help="Folder for probes.json, probes.tsv and probes.png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Linear probes: what frozen encoders say of age, sex, diagnosis and more, side by side.
+
+    Thumbnails and fresh weights are always among them; an encoder whose file is not there has no
+    number. Options that name one thing may be given several times. Exit codes: 0, 2 misuse.
+    """
+    from braing3n.probing.command import Wishes, run_probe  # noqa: PLC0415  # keeps --help fast
+
+    run_probe(Wishes(
+        runs=model or (), encoders=encoder or (), sites=(*(site or ()), *(sites or ())),
+        tasks=task or (), task_file=tasks, preset=preset, seed=seed,
+        cross_validates=cross_validate, device=device, out=out, prints_json=as_json))
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def deal_folds(data: LabelledSet, strata: NDArray[np.generic], num_folds: int,
     _, first = np.unique(persons, return_index=True)                  # of each person
     order = np.random.default_rng(seed).permutation(len(first))
     keys = [(str(strata[row]), str(data.sites[row])) for row in first[order]]
-    dealt = order[sorted(range(len(order)), key=keys.__getitem__)]
+    dealt = order[np.array(sorted(range(len(order)), key=keys.__getitem__), dtype=np.intp)]
     folds = np.empty(len(first), dtype=np.intp)
     folds[dealt] = np.arange(len(dealt)) % num_folds
     return folds[persons]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from braing3n.evaluation.moments import Floats, Moments, merge, scales_of
+from braing3n.evaluation.spectrum import Spectrum, spectrum_of
 
 # Of the ridge, by the number of volumes: a volume's features are standardised, so that 1 shrinks
 # an average direction by half.
@@ -76,12 +77,10 @@ def ridge(joint: Moments, scales: Floats, penalties: Sequence[float]) -> list[Li
     width = len(scales)
     inner = joint.scatter[:width, :width] / np.outer(scales, scales)        # (d, d)
     cross = joint.scatter[:width, width:] / scales[:, None]                 # (d, k)
-    values, vectors = np.linalg.eigh(inner)                                 # (d,), (d, d)
-    values = np.maximum(values, 0)  # rounding alone makes one negative
-    turned = vectors.T @ cross                                              # (d, k)
+    spectrum = spectrum_of(inner)
     models = []
     for penalty in penalties:
-        weights = vectors @ (turned / (values + penalty)[:, None]) / scales[:, None]  # (d, k)
+        weights = spectrum.solve(cross, 1.0, penalty) / scales[:, None]     # (d, k)
         models.append(LinearModel(weights, joint.mean[width:] - joint.mean[:width] @ weights))
     return models
 
@@ -148,12 +147,11 @@ def discriminants(classes: Classes, names: Sequence[str],
     That is scikit-learn's LinearDiscriminantAnalysis(solver="lsqr") with equal priors on
     standardised features; for two classes, the one column is the second's score minus the first's.
     """
-    means, scales, values, vectors = _within(classes, names)
+    means, scales, within = _within(classes, names)
     centre = merge(classes[name] for name in names).mean                    # (d,)
-    turned = means @ vectors                                                # (k, d)
     models = []
     for shrinkage in shrinkages:
-        weights = vectors @ (turned / _shrunk(values, shrinkage)).T         # (d, k)
+        weights = within.solve(means.T, 1 - shrinkage, _sphere(within, shrinkage))  # (d, k)
         intercepts = -0.5 * np.sum(means * weights.T, axis=1)               # (k,)
         weights = weights / scales[:, None]
         intercepts = intercepts - centre @ weights
@@ -173,7 +171,7 @@ def choose_discriminant(folds: Sequence[Classes], names: Sequence[str],
     errors = dict.fromkeys(shrinkages, 0.0)
     for left_out, fold in enumerate(folds):
         rest = merge_classes(fold for number, fold in enumerate(folds) if number != left_out)
-        means, scales, values, vectors = _within(rest, names)
+        means, scales, within = _within(rest, names)
         centre = merge(rest[name] for name in names).mean                   # (d,)
         weights = _balanced(rest, names)
         rows, spread = 0.0, np.zeros((len(scales),) * 2)                    # (d, d)
@@ -183,10 +181,10 @@ def choose_discriminant(folds: Sequence[Classes], names: Sequence[str],
                 spread += weights[name] * (fold[name].scatter / np.outer(scales, scales)
                                            + fold[name].num * np.outer(step, step))
                 rows += weights[name] * fold[name].num
-        turned = np.einsum("de,de->e", vectors, spread @ vectors)           # (d,)
         for shrinkage in shrinkages:
-            shrunk = _shrunk(values, shrinkage)
-            errors[shrinkage] += 0.5 * float(rows * np.log(shrunk).sum() + (turned / shrunk).sum())
+            scale, shift = 1 - shrinkage, _sphere(within, shrinkage)
+            errors[shrinkage] += 0.5 * (rows * within.log_determinant(scale, shift)
+                                        + within.trace_of_solved(spread, scale, shift))
     best = min(errors, key=errors.__getitem__)
     return Chosen(discriminants(merge_classes(folds), names, [best])[0], best, errors)
 
@@ -226,22 +224,20 @@ def _balanced(classes: Classes, names: Sequence[str]) -> dict[str, float]:
     return {name: total / (len(names) * classes[name].num) for name in names}
 
 
-def _within(classes: Classes, names: Sequence[str]) -> tuple[Floats, Floats, Floats, Floats]:
+def _within(classes: Classes, names: Sequence[str]) -> tuple[Floats, Floats, Spectrum]:
     """Decompose the covariance of standardised features inside classes that weigh alike.
 
     Returns:
-        Class means (k, d), what features were divided by (d,), eigenvalues (d,), and eigenvectors
-        (d, d).
+        Class means (k, d), what features were divided by (d,), and the covariance (d, d).
     """
     features = merge(classes[name] for name in names)
     scales = scales_of(features)
     means = np.stack([(classes[name].mean - features.mean) / scales for name in names])
     covariance = sum(classes[name].scatter / classes[name].num for name in names) / len(names)
-    values, vectors = np.linalg.eigh(covariance / np.outer(scales, scales))
-    return means, scales, np.maximum(values, 0), vectors
+    return means, scales, spectrum_of(covariance / np.outer(scales, scales))
 
 
-def _shrunk(values: Floats, shrinkage: float) -> Floats:
+def _sphere(within: Spectrum, shrinkage: float) -> float:
+    """Return what shrinkage adds to each variance: its share of their mean."""
     # Where no feature varies inside a class, any covariance will do; this one has an inverse.
-    shrunk: Floats = (1 - shrinkage) * values + shrinkage * (values.mean() or 1.0)
-    return shrunk
+    return shrinkage * (float(within.values.sum()) / len(within.vectors) or 1.0)

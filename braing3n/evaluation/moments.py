@@ -1,8 +1,8 @@
 """Counts, means and scatter matrices: all that a linear probe has to know of a site's features.
 
 They are sums over volumes, so those of several sites and folds together are exactly those of all
-their volumes together. Each is centred about its own mean and merged pairwise, as by Chan, Golub
-and LeVeque (1983), https://doi.org/10.1080/00031305.1983.10483115: sums of raw products would lose
+their volumes together. Each is centred about its own mean, and merged as by Chan, Golub and LeVeque
+(1983), https://doi.org/10.1080/00031305.1983.10483115: sums of raw products would lose
 the digits that features with a large mean differ in.
 """
 
@@ -70,16 +70,17 @@ def merge(parts: Iterable[Moments]) -> Moments:
         raise ValueError(f"{len(known)} parts with {sorted({len(p.mean) for p in known})} columns "
                          "cannot be merged")
     filled = [part for part in known if part.num > 0]
-    if not filled:
-        return known[0]
-    num, mean = filled[0].num, filled[0].mean
-    scatter = filled[0].scatter.copy()                           # (c, c)
-    for part in filled[1:]:
-        total = num + part.num
-        step = part.mean - mean                                  # (c,)
-        scatter += part.scatter + np.outer(step, step) * (num * part.num / total)
-        num, mean = total, mean + step * (part.num / total)
-    return Moments(num, mean, scatter)
+    if len(filled) < 2:
+        return filled[0] if filled else known[0]
+    nums = np.array([part.num for part in filled])               # (p,)
+    # From the first mean on, so that a large one that all share costs no digits.
+    steps = np.stack([part.mean - filled[0].mean for part in filled])       # (p, c)
+    shift = nums @ steps / nums.sum()                            # (c,)
+    apart = steps - shift                                        # (p, c)
+    scatter = apart.T @ (apart * nums[:, None])                  # (c, c)
+    for part in filled:
+        scatter += part.scatter
+    return Moments(float(nums.sum()), filled[0].mean + shift, scatter)
 
 
 def scales_of(features: Moments) -> Floats:
