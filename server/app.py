@@ -22,7 +22,8 @@ from server.stage_state import StageState, begin_stage
 from server.stages import STAGES, Stage, initial_weights, statistics_from
 from server.strategy import Strategy
 
-CONNECT_TIMEOUT_S = 60.0
+# A busy machine takes a minute until simulated sites have imported what they need.
+CONNECT_TIMEOUT_S = 180.0
 
 app = ServerApp()
 

@@ -123,7 +123,7 @@ def _check(path: Path, earlier: Earlier, plan: Plan) -> None:
 def _read_record(path: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        if isinstance(record["sites"], list) and _NEEDED <= set(record):
+        if isinstance(record["sites"], list) and set(record) >= _NEEDED:
             return record
     except (OSError, ValueError, KeyError, TypeError):
         pass

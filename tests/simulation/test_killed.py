@@ -108,7 +108,8 @@ def test_a_run_that_was_killed_between_a_reply_and_its_record_ends_with_the_same
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [
-    ("train.pretrain", 2), ("train.pretrain", 8), ("train.decoder", 3), ("train.decoder", 6), ("train.diffusion", 4),
+    ("train.pretrain", 2), ("train.pretrain", 8), ("train.decoder", 3), ("train.decoder", 6),
+    ("train.diffusion", 4),
     ("train.diffusion", 7), ("after query.hello", 2), ("after train.pretrain", 4),
     ("after train.decoder", 1), ("after evaluate", 2), ("after evaluate", 3),
     ("after query.install", 1), ("after query.install", 4), ("after query.moments", 1),

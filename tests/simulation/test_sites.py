@@ -53,5 +53,5 @@ def test_a_site_without_a_subject_to_train_on_is_named_before_the_run(
     check_trainable(folders)
     monkeypatch.setattr("simulation.sites.place",
                         lambda strata, *_: dict.fromkeys(strata, "validation"))
-    with pytest.raises(CohortError, match="site-a has too few subjects to train on"):
+    with pytest.raises(CohortError, match="2 of 2 sites have too few subjects to train on"):
         check_trainable(folders)
