@@ -1,4 +1,4 @@
-"""`braing3n sim run`, killed anywhere: the same command does what is missing, and leaves nothing over."""
+"""`braing3n sim run`, killed anywhere: the same command does what is missing and leaves no process."""
 
 import json
 import os
