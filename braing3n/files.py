@@ -1,9 +1,12 @@
 """Files that are there whole or not at all, and digests of what is in them."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 from braing3n.errors import OutputError
+
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.")
 
 
 @contextmanager
@@ -74,6 +79,45 @@ def write_text(path: Path, text: str, *, is_durable: bool = True) -> None:
     """Write `text` to `path` atomically, as UTF-8."""
     with replacing(path, is_durable=is_durable) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append `text` to `path` as UTF-8, and wait until it is on the disk.
+
+    A crash may leave a part of it: who reads must know how much was meant.
+    """
+    with path.open("ab") as stream:
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def remove_unfinished(folder: Path, *, is_deep: bool = False) -> None:
+    """Remove what processes that were killed had not finished writing; see `replacing`.
+
+    Args:
+        folder: A folder that nobody is writing to.
+        is_deep: Whether also in all folders below it.
+    """
+    for path in list(folder.glob("**/.*" if is_deep else ".*")):
+        if _UNFINISHED.match(path.name) and not path.is_symlink():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; the system lets go of it when the process ends, however it does.
+
+    Raises:
+        BlockingIOError: Another process, or another place in this one, holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def canonical_json(value: Mapping[str, Any]) -> bytes:

@@ -1,27 +1,31 @@
 """Flower's ServerApp: a plan in, the stages in order, a model out. Only wiring."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from braing3n.errors import BrainG3NError, ConfigError, RunFailedError
+from braing3n.errors import BrainG3NError, ConfigError, OutputError, RunFailedError
+from braing3n.files import locked
 from braing3n.networks import moments_like
 from braing3n.plan import Part, Plan, StageName, load_plan
 from braing3n.protocol import Task
-from braing3n.weights import State, Vector, digest_state, layout_digest, pack, unpack
-from server.merge import AveragedWeights, ServerOptimizer
+from braing3n.weights import State, Vector, digest_state, layout_digest, unpack
+from server.checkpoint import load_model, load_round
 from server.messages import Member
 from server.outcome import Frozen, Round, StageRecord
 from server.roster import greet
 from server.run_state import RunFolder, new_run_id
+from server.stage_state import StageState, begin_stage
 from server.stages import STAGES, Stage, initial_weights, statistics_from
 from server.strategy import Strategy
 
-CONNECT_TIMEOUT_S = 60.0
+# A busy machine takes a minute until simulated sites have imported what they need.
+CONNECT_TIMEOUT_S = 180.0
 
 app = ServerApp()
 
@@ -36,29 +40,48 @@ def main(grid: Grid, context: Context) -> None:
                           found=f"no {' and no '.join(missing)}",
                           fix="""pass --run-config 'plan="/..." sites="/..." out="/..."'""")
     plan = load_plan(Path(settings["plan"]), settings.get("sweep", ""))
-    run = RunFolder(Path(settings["out"]), plan, new_run_id())
+    out = Path(settings["out"])
+    with _alone_in(out):
+        run = RunFolder(out, plan, new_run_id())
+        try:
+            federate(grid, run, _num_expected(settings.get("sites", ""), plan))
+        except BrainG3NError as error:
+            run.fail(f"{error.what}: expected {error.expected}, found {error.found}")
+            raise
+        except BaseException as error:
+            run.fail(f"{type(error).__name__}; see the coordinator's log")
+            raise
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keep other coordinators out of the run's folder until this one ends, however it does.
+
+    Raises:
+        OutputError: Another one is in it.
+    """
     try:
-        sites = settings.get("sites", "")
-        expected = len(list(Path(sites).glob("*.yaml"))) if sites else plan.min_sites
-        if expected == 0:
-            raise ConfigError("the run config names no sites", expected="a folder of site files",
-                              found=f"no *.yaml in {sites}", fix="correct `sites`")
-        federate(grid, run, expected)
-    except BrainG3NError as error:
-        run.fail(f"{error.what}: expected {error.expected}, found {error.found}")
-        raise
-    except BaseException as error:
-        run.fail(f"{type(error).__name__}; see the coordinator's log")
-        raise
+        with locked(out / ".run.lock"):
+            yield
+    except BlockingIOError as error:
+        raise OutputError(f"{out} is in use", expected="a run that nobody is running now",
+                          found="another coordinator that writes to it",
+                          fix="wait until it ends, or choose another --out") from error
+
+
+def _num_expected(sites: str, plan: Plan) -> int:
+    expected = len(list(Path(sites).glob("*.yaml"))) if sites else plan.min_sites
+    if expected == 0:
+        raise ConfigError("the run config names no sites", expected="a folder of site files",
+                          found=f"no *.yaml in {sites}", fix="correct `sites`")
+    return expected
 
 
 def federate(grid: Grid, run: RunFolder, expected: int) -> None:
     """Greet the sites, run every stage, and say in the run's folder how it ended."""
     roster = greet(grid, expected, CONNECT_TIMEOUT_S)
-    run.sites = tuple(member.name for member in roster.members)
-    run.strangers, run.code_digest = roster.strangers, roster.code_digest
-    run.num_expected = expected
-    run.write()
+    run.begin(tuple(member.name for member in roster.members), roster.strangers,
+              roster.code_digest, expected)
     if len(run.sites) < run.plan.min_sites:
         refused = ", ".join(f"{name}: {why}" for name, why in sorted(roster.strangers.items()))
         raise RunFailedError(
@@ -83,44 +106,44 @@ class Federation:
     frozen: dict[Part, Frozen] = field(default_factory=dict)
 
     def run_stage(self, stage: Stage) -> None:
-        """Train one stage over its rounds, evaluate and freeze what came of it."""
-        plan = self.run.plan
-        record = StageRecord(stage.name, plan.stage(stage.name).rounds)
-        self.run.records.append(record)
-        self.run.write()
-        like = initial_weights(plan, stage.name)
-        weights = self._train(stage, record, like)
+        """Train one stage over its rounds, evaluate and freeze what came of it.
+
+        A stage that was over before the run was interrupted is only read.
+        """
+        kept = self.run.checkpoint(stage.name)
+        if kept is not None and kept.is_finished:
+            self.frozen.update({part: Frozen(load_model(self.run.path, model), model.digest)
+                                for part, model in kept.models.items()})
+            return
+        record = self.run.open_record(stage.name)
+        like = initial_weights(self.run.plan, stage.name)
+        state = begin_stage(self.run.plan, stage, like)
+        if kept is not None:
+            state.restore(*load_round(self.run.path, kept), kept.round, kept.average_rounds)
+        self._train(stage, record, state)
+        weights = state.result()
         self._evaluate(stage, record, like, weights)
         self._freeze(stage.freezes, stage.result(unpack(weights, like)), stage, record)
         if stage.gathers_statistics:
             self._gather_statistics(stage, record)
-        self.run.write()
+        self.run.finish_stage(record, stage.frozen_parts)
 
-    def _train(self, stage: Stage, record: StageRecord, like: State) -> Vector:
-        """Run the stage's rounds and return the weights that it ends with."""
-        plan = self.run.plan
-        stage_plan = plan.stage(stage.name)
-        weights = pack(like)
-        optimizer = ServerOptimizer(stage_plan.server)
-        average = AveragedWeights(decay_per_round(plan)) if stage.is_averaged else None
-        for index in range(record.rounds):
-            task = self._task(stage, index, like)
-            members = draw_members(self.strategy.members, plan, stage.name, index)
+    def _train(self, stage: Stage, record: StageRecord, state: StageState) -> None:
+        """Run the rounds of the stage that are not done; after each, the run could go on from it."""
+        while state.rounds < record.rounds:
+            task = self._task(stage, state.rounds, state.like)
+            members = draw_members(self.strategy.members, self.run.plan, stage.name, state.rounds)
             outcome = replace(self.strategy, members=members).run_round(
-                f"train.{stage.name}", task, weights, like, self.frozen
+                f"train.{stage.name}", task, state.weights, state.like, self.frozen
             )
-            record.add(index + 1, "training", outcome)
+            record.add(state.rounds + 1, "training", outcome)
             self.strategy.check_enough(task, outcome)
-            if outcome.mean is not None:
-                weights = optimizer.step(weights, outcome.mean)
-            slots = dict(optimizer.slots)
-            if average is not None:
-                average.add(weights)
-                slots["average"] = average.mean()
-            self.run.write_metrics(stage.name, index + 1, outcome)
-            self.run.write_round(stage.name, index + 1, outcome, unpack(weights, like), slots)
+            state.take(outcome.mean)
+            self.run.write_metrics(stage.name, state.rounds, outcome)
+            self.run.write_round(
+                record, state.rounds, outcome, unpack(state.weights, state.like), state.slots(),
+                average_rounds=0 if state.average is None else state.average.rounds)
             self.run.write()
-        return average.mean() if average is not None else weights
 
     def _task(self, stage: Stage, round_index: int, like: State) -> Task:
         plan = self.run.plan
@@ -176,12 +199,6 @@ def draw_members(
     # Not for secrecy: a draw that depends on the plan alone can be repeated.
     drawn = random.Random(f"{plan.seed} {stage} {round_index}")  # noqa: S311
     return sorted(drawn.sample(list(members), plan.sites_per_round), key=lambda member: member.name)
-
-
-def decay_per_round(plan: Plan) -> float:
-    """Return the moving average's decay over one round of the diffusion stage."""
-    stage = plan.stages.diffusion
-    return float(stage.ema_decay ** stage.steps(num_volumes=0))
 
 
 def mean_metrics(outcome: Round) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What came of rounds: one round's outcome, a stage's record, a part that is trained no more."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +81,7 @@ class StageRecord:
         self.bytes_down += outcome.bytes_down
         self.bytes_up += outcome.bytes_up
         self.bytes_frozen += outcome.bytes_frozen
-        self.peak_memory_mb = peak_memory_mb()
+        self.peak_memory_mb = max(self.peak_memory_mb, peak_memory_mb())  # a run may go on elsewhere
         peaks = [reply.peak_memory_mb for reply in outcome.replies.values()]
         self.site_peak_memory_mb = max([self.site_peak_memory_mb, *peaks])
         self.num_skipped.update({site: reply.num_skipped for site, reply in outcome.replies.items()
@@ -117,6 +118,36 @@ class StageRecord:
             "participation": self.participation, "other_exchanges": self.other_exchanges,
             "deliveries": self.deliveries,
         }
+
+
+def describe_outcome(
+    records: list[StageRecord], sites: tuple[str, ...], strangers: Mapping[str, str],
+    num_expected: int = 0,
+) -> str:
+    """Return `completed`, or what was lost: `completed with 3 of 4 sites in decoder rounds 2, 5`."""
+    total = max(len(sites) + len(strangers), num_expected)
+    lost = []
+    for record in records:
+        by_count: dict[tuple[int, str], list[str]] = {}
+        for entry in record.participation:
+            if len(entry["answered"]) < len(entry["asked"]):
+                drawn = len(entry["asked"]) < len(sites)  # the plan asks some sites in each round
+                of = f"{len(entry['asked'])} drawn" if drawn else str(total)
+                by_count.setdefault((len(entry["answered"]), of), []).append(str(entry["round"]))
+        lost += [f"with {count} of {of} sites in {record.name} round"
+                 f"{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+                 for (count, of), numbers in sorted(by_count.items())]
+        lost += [f"with {len(entry['answered'])} of {total} sites in {record.name} {entry['what']}"
+                 for entry in record.other_exchanges
+                 if len(entry["answered"]) < len(entry["asked"])]
+    if len(sites) < total:
+        names = ", ".join(f"{name}: {why}" for name, why in sorted(strangers.items()))
+        lost.insert(0, f"with {len(sites)} of {total} sites admitted ({names or 'others not seen'})")
+    skipped = {site: count for record in records for site, count in record.num_skipped.items()}
+    if skipped:
+        lost.append("without unreadable scans (" + ", ".join(
+            f"{site}: {count}" for site, count in sorted(skipped.items())) + ")")
+    return "completed" if not lost else "completed " + "; ".join(lost)
 
 
 def peak_memory_mb() -> float:

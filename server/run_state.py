@@ -1,22 +1,34 @@
 """A run's folder: what happened, the weights after every round, and the finished models."""
 
+import hashlib
 import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import torch
 import yaml
 
-from braing3n.errors import OutputError
-from braing3n.files import digest_file, write_text
+from braing3n.files import append_text, digest_file, remove_unfinished, write_text
 from braing3n.plan import Part, Plan, StageName
 from braing3n.protocol import software_version
 from braing3n.weights import State, Vector, save_weights
-from server.outcome import Frozen, Round, StageRecord
+from server.checkpoint import (
+    Manifest,
+    ModelFile,
+    check_metrics,
+    read_manifest,
+    save_slots,
+    stage_folder,
+    write_manifest,
+)
+from server.outcome import Frozen, Round, StageRecord, describe_outcome
+from server.resume import Earlier, check_sites, look_back, own_code_digest
 
 NO_PRIVACY = ("no differential privacy and no secure aggregation: the coordinator sees each site's "
               "update; updates and the finished models can reveal training data")
@@ -25,13 +37,16 @@ NO_PRIVACY = ("no differential privacy and no secure aggregation: the coordinato
 class RunFolder:
     """The folder of one run. `run.json` is always whole: it is replaced, never edited.
 
+    A folder with an unfinished run of the same plan is gone on with; nothing in it is changed before
+    `begin`.
+
     Args:
         path: The folder. It may hold a site's files already, but no other run.
         plan: The run's plan.
-        run_id: The run's id.
+        run_id: The run's id, if it is a new one.
 
     Raises:
-        OutputError: Another run is in the folder.
+        OutputError: Another run is in the folder, or one that cannot be gone on with.
     """
 
     def __init__(self, path: Path, plan: Plan, run_id: str) -> None:
@@ -44,26 +59,78 @@ class RunFolder:
         self.code_digest: str | None = None
         self.num_expected = 0
         self.records: list[StageRecord] = []
-        self.models: dict[Part, dict[str, str]] = {}
+        self.models: dict[Part, ModelFile] = {}
+        self.resumed: list[dict[str, Any]] = []
         self._started = _now()
-        if (path / "run.json").exists():
-            raise OutputError(f"{path} holds a run already", expected="a folder without run.json",
-                              found=str(path / "run.json"), fix="choose another --out")
+        self._metrics, self._metrics_bytes = hashlib.sha256(), 0
+        self._own_code = own_code_digest()
+        self.earlier = look_back(path, plan)
+        self._has_begun = self.earlier is None
+        if self.earlier is not None:
+            self._take_over(self.earlier)
+            return
         path.mkdir(parents=True, exist_ok=True)
         write_text(path / "plan.yaml", yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False))
         self.write()
+
+    def _take_over(self, earlier: Earlier) -> None:
+        """Take what an interrupted run knew of itself, as of its last finished round."""
+        self.run_id = str(earlier.record["id"])
+        self._started = str(earlier.record["started"])
+        stage, number = earlier.place
+        self.resumed = [*earlier.record.get("resumed", []),
+                        {"at": _now(), "stage": stage, "round": number}]
+        self.records = [StageRecord(**manifest.record) for manifest in earlier.manifests.values()]
+        self.models = {part: model for manifest in earlier.manifests.values()
+                       for part, model in manifest.models.items()}
+        if earlier.last is not None:
+            self._metrics.update(check_metrics(self.path, earlier.last))
+            self._metrics_bytes = earlier.last.metrics_bytes
+
+    def begin(
+        self, sites: tuple[str, ...], strangers: dict[str, str], code_digest: str, num_expected: int
+    ) -> None:
+        """Write down who takes part; a run that goes on is cut back to its last finished round.
+
+        Raises:
+            OutputError: It goes on, and the sites are others.
+        """
+        if self.earlier is not None:
+            check_sites(self.path, self.earlier, sites)
+            if (self.path / "metrics.jsonl").exists():
+                os.truncate(self.path / "metrics.jsonl", self._metrics_bytes)
+        for folder in (self.path, self.path / "model", *(self.path / "rounds").glob("*")):
+            remove_unfinished(folder)
+        self._has_begun = True
+        self.sites, self.strangers = sites, strangers
+        self.code_digest, self.num_expected = code_digest, num_expected
+        self.write()
+
+    def checkpoint(self, stage: StageName) -> Manifest | None:
+        """Return the manifest to go on from in a stage; None where it begins."""
+        return None if self.earlier is None else self.earlier.manifests.get(stage)
+
+    def open_record(self, stage: StageName) -> StageRecord:
+        """Return the stage's record, a new one where there is none."""
+        for record in self.records:
+            if record.name == stage:
+                return record
+        self.records.append(StageRecord(stage, self.plan.stage(stage).rounds))
+        self.write()
+        return self.records[-1]
 
     def write(self) -> None:
         """Bring run.json up to date."""
         encoder = self.models.get("encoder")
         content = {
             "schema": 1, "id": self.run_id, "name": self.plan.name, "status": self.status,
-            "plan_digest": self.plan.digest, "encoder_digest": encoder and encoder["digest"],
+            "plan_digest": self.plan.digest, "encoder_digest": encoder and encoder.digest,
             "started": self._started, "ended": None if self.status == "running" else _now(),
             "privacy": NO_PRIVACY, "versions": versions(), "code_digest": self.code_digest,
             "sites": list(self.sites), "stage_names": list(self.plan.stage_names),
             "strangers": self.strangers, "stages": [record.as_json() for record in self.records],
-            "models": self.models,
+            "models": {part: model.model_dump() for part, model in self.models.items()},
+            "resumed": self.resumed,
         }
         write_text(self.path / "run.json", json.dumps(content, indent=1) + "\n")
 
@@ -83,36 +150,48 @@ class RunFolder:
                 lines.append({**common, "round": number, "phase": "train",
                               "metrics": {"loss": reply.train_loss}, "losses": reply.losses,
                               "seconds": reply.seconds, "num_skipped": reply.num_skipped})
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(line) + "\n" for line in lines)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        append_text(self.path / "metrics.jsonl", text)
+        self._metrics.update(text.encode())
+        self._metrics_bytes += len(text.encode())
 
     def write_round(
-        self, stage: StageName, number: int, outcome: Round, weights: State,
-        slots: Mapping[str, Vector],
+        self, record: StageRecord, number: int, outcome: Round, weights: State,
+        slots: Mapping[str, Vector], average_rounds: int = 0,
     ) -> None:
-        """Keep the global weights after round `number` with a manifest; older ones go.
+        """Keep all that the run needs to go on after round `number`; older rounds' files go.
 
-        The manifest is written last and names the file by digest: what it names is whole.
+        The manifest is written last and names the files by digest: what it names is whole.
         """
-        folder = self.path / "rounds" / stage
+        folder = stage_folder(self.path, record.name)
         path = folder / f"round-{number:05d}.safetensors"
+        server = folder / f"server-{number:05d}.safetensors"
         save_weights(path, weights)
-        save_weights(folder / f"server-{number:05d}.safetensors",
-                     {name: torch.from_numpy(slot) for name, slot in slots.items()})
-        manifest = {"run": self.run_id, "plan_digest": self.plan.digest, "stage": stage,
-                    "round": number, "sites": list(outcome.answered), "file": path.name,
-                    "sha256": digest_file(path)}
-        write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-        for old in folder.glob("*.safetensors"):
-            if not old.stem.endswith(f"{number:05d}"):
-                old.unlink()
+        save_slots(server, slots)
+        write_manifest(self.path, Manifest(
+            run=self.run_id, plan_digest=self.plan.digest, code_digest=self._own_code,
+            stage=record.name, round=number, sites=list(outcome.answered), file=path.name,
+            sha256=digest_file(path), server_file=server.name, server_sha256=digest_file(server),
+            average_rounds=average_rounds, metrics_bytes=self._metrics_bytes,
+            metrics_sha256=self._metrics.hexdigest(), record=asdict(record),
+        ))
 
     def write_model(self, part: Part, frozen: Frozen) -> None:
         """Write a finished part to `model/`."""
         path = self.path / "model" / f"{part}.safetensors"
         save_weights(path, frozen.state)
-        self.models[part] = {"file": f"model/{path.name}", "digest": frozen.digest,
-                             "sha256": digest_file(path)}
+        self.models[part] = ModelFile(file=f"model/{path.name}", digest=frozen.digest,
+                                      sha256=digest_file(path))
+        self.write()
+
+    def finish_stage(self, record: StageRecord, parts: Iterable[Part]) -> None:
+        """Write down that a stage is over and what it froze: it is not trained again."""
+        manifest = read_manifest(self.path, record.name)
+        if manifest is not None:
+            write_manifest(self.path, manifest.model_copy(update={
+                "models": {part: self.models[part] for part in parts}, "record": asdict(record),
+                "metrics_bytes": self._metrics_bytes,
+                "metrics_sha256": self._metrics.hexdigest()}))
         self.write()
 
     def finish(self) -> None:
@@ -121,41 +200,14 @@ class RunFolder:
         self.write()
 
     def fail(self, reason: str) -> None:
-        """Say that and why the run ended early."""
+        """Say that and why the run ended early; a run that was not gone on with stays as it was."""
+        if not self._has_begun:
+            return
         self.status = f"failed: {reason}"
         self.write()
 
 
-def describe_outcome(
-    records: list[StageRecord], sites: tuple[str, ...], strangers: Mapping[str, str],
-    num_expected: int = 0,
-) -> str:
-    """Return `completed`, or what was lost: `completed with 3 of 4 sites in decoder rounds 2, 5`."""
-    total = max(len(sites) + len(strangers), num_expected)
-    lost = []
-    for record in records:
-        by_count: dict[tuple[int, str], list[str]] = {}
-        for entry in record.participation:
-            if len(entry["answered"]) < len(entry["asked"]):
-                drawn = len(entry["asked"]) < len(sites)  # the plan asks some sites in each round
-                of = f"{len(entry['asked'])} drawn" if drawn else str(total)
-                by_count.setdefault((len(entry["answered"]), of), []).append(str(entry["round"]))
-        lost += [f"with {count} of {of} sites in {record.name} round"
-                 f"{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
-                 for (count, of), numbers in sorted(by_count.items())]
-        lost += [f"with {len(entry['answered'])} of {total} sites in {record.name} {entry['what']}"
-                 for entry in record.other_exchanges
-                 if len(entry["answered"]) < len(entry["asked"])]
-    if len(sites) < total:
-        names = ", ".join(f"{name}: {why}" for name, why in sorted(strangers.items()))
-        lost.insert(0, f"with {len(sites)} of {total} sites admitted ({names or 'others not seen'})")
-    skipped = {site: count for record in records for site, count in record.num_skipped.items()}
-    if skipped:
-        lost.append("without unreadable scans (" + ", ".join(
-            f"{site}: {count}" for site, count in sorted(skipped.items())) + ")")
-    return "completed" if not lost else "completed " + "; ".join(lost)
-
-
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of what computed: ours, Python's and the main libraries'."""
     from importlib.metadata import version  # noqa: PLC0415  # only where a run is recorded

@@ -32,6 +32,11 @@ class Stage:
     is_averaged: bool = False
     gathers_statistics: bool = False
 
+    @property
+    def frozen_parts(self) -> tuple[Part, ...]:
+        """All that is frozen once the stage is over."""
+        return (self.freezes, "statistics") if self.gathers_statistics else (self.freezes,)
+
 
 def encoder_of(autoencoder: State) -> State:
     """Return the encoder's weights out of a masked autoencoder's; its decoder is left behind."""

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from simulation.cohorts_cli import app as cohorts
 from simulation.compare_cli import compare
-from simulation.partition_cli import partition
+from simulation.partition_cli import partition as split
 
 app = typer.Typer(no_args_is_help=True, help="Simulate a federation on this machine.")
 app.add_typer(cohorts, name="cohorts")
-app.command()(partition)
+app.command("partition")(split)
 app.command()(compare)
 
 OUT = Annotated[Path, typer.Option(help="Folder to write to; it must be new or empty.")]
@@ -20,32 +20,44 @@ OUT = Annotated[Path, typer.Option(help="Folder to write to; it must be new or e
 
 @app.command()
 def run(
-    out: OUT,
+    out: Annotated[Path, typer.Option(
+        help="Folder to write to: new, empty, or with the same simulation, which then goes on after "
+             "its last finished round.")],
     plan: Annotated[
         Path | None, typer.Option(help="The plan (YAML). Without it: the shipped demo plan.")
     ] = None,
     cohort: Annotated[
         Path | None,
-        typer.Option(help="Folder with one BIDS folder a site. Without it: an embedded cohort of "
-                          "synthetic brains at four sites."),
+        typer.Option(help="Folder with one BIDS folder a site. Without it and --partition: an embedded "
+                          "cohort of synthetic brains at four sites."),
     ] = None,
+    partition: Annotated[
+        Path | None, typer.Option(help="Folder that `braing3n sim partition --out` wrote.")] = None,
     sweep: Annotated[
         list[str] | None,
         typer.Option(help="Replace values of the plan, as 'seed=3 stages.decoder.rounds=2'. May be "
                           "given several times."),
     ] = None,
+    parallel: Annotated[int | None, typer.Option(
+        min=1, help="Sites that work at once. Without it: what cores and memory hold.")] = None,
+    ray_address: Annotated[str | None, typer.Option(
+        metavar="HOST:PORT", help="Compute on this Ray cluster, which is left running.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout.")] = False,
 ) -> None:
-    """Train all three stages over simulated sites, and write a report to look at."""
-    from simulation.run import PLANS, read_run, simulate  # noqa: PLC0415  # keeps --help fast
+    """Train all three stages over simulated sites, and write a report to look at.
 
-    console = Console(stderr=True)
-    report = simulate(plan or PLANS / "demo.yaml", cohort, out, " ".join(sweep or []), console)
-    content = read_run(out)
+    Interrupted, the same command goes on. Exit codes: 0 done, 1 the run failed, 2 misuse.
+    """
+    from simulation.order import Order  # noqa: PLC0415  # keeps --help fast
+    from simulation.run import PLANS, read_run, simulate  # noqa: PLC0415
+
+    order = Order(plan or PLANS / "demo.yaml", " ".join(sweep or []), cohort, partition, parallel,
+                  ray_address)
+    report = simulate(order, out, Console(stderr=True))
     if as_json:
         typer.echo((out / "run.json").read_text(), nl=False)
         return
-    typer.echo(f"{content['status']}\nreport: {report}")
+    typer.echo(f"{read_run(out)['status']}\nreport: {report}")
 
 
 @app.command()

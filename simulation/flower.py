@@ -22,6 +22,9 @@ from typing import Any
 
 import simulation
 from braing3n.errors import ConfigError, RunFailedError
+from simulation.parallel import Capacity
+from simulation.processes import end_left_over
+from simulation.programs import program
 
 START_TIMEOUT_S = 60.0
 POLL_S = 1.0
@@ -72,21 +75,6 @@ class SuperLink:
         return answer
 
 
-def program(name: str) -> str:
-    """Return the path of a Flower program: that of this Python's environment first.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
-    beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise ConfigError(f"{name} is not installed", expected="Flower, and what `sim` needs",
-                          found="no such program",
-                          fix="run `make setup`, or `pip install braing3n[simulation]`")
-    return found
-
-
 def bundle() -> Path:
     """Return the file that defines the Flower app: beside this package, or in the checkout.
 
@@ -102,25 +90,29 @@ def bundle() -> Path:
 
 
 @contextlib.contextmanager
-def open_superlink(folder: Path) -> Iterator[SuperLink]:
+def open_superlink(folder: Path, ray_address: str | None = None) -> Iterator[SuperLink]:
     """Start a SuperLink in an empty directory, and end it with all that it started.
+
+    An existing Ray cluster is not started here, and so not ended.
 
     Raises:
         RunFailedError: It does not answer.
     """
-    home = folder / "flwr-home"
+    home, place = home_of(folder), folder / "superlink"
     home.mkdir(parents=True)
     port = free_port()
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "own"\n\n[superlink.own]\naddress = "127.0.0.1:{port}"\n'
         "insecure = true\n"
     )
-    link = SuperLink(folder, folder / "superlink.log", environment(home))
+    link = SuperLink(place, log_of(folder), environment(home))
+    if ray_address is not None:
+        link.environment["RAY_ADDRESS"] = ray_address
     with link.log.open("wb") as stream:
         process = subprocess.Popen(
             [program("flower-superlink"), "--insecure", "--simulation", "--host", "127.0.0.1",
              "--port", str(port), "--disable-runtime-dependency-installation"],
-            cwd=folder, env=link.environment, stdout=stream, stderr=subprocess.STDOUT,
+            cwd=place, env=link.environment, stdout=stream, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, start_new_session=True,
         )
     try:
@@ -128,12 +120,23 @@ def open_superlink(folder: Path) -> Iterator[SuperLink]:
         yield link
     finally:
         _end(process)
-        _end_left_over(home)
+        end_left_over(home)
+
+
+def home_of(folder: Path) -> Path:
+    """Return the FLWR_HOME of a run in `folder`, by which its processes are told."""
+    return folder / "superlink" / "flwr-home"
+
+
+def log_of(folder: Path) -> Path:
+    """Return what the SuperLink of a run in `folder` and its apps print."""
+    return folder / "superlink" / "superlink.log"
 
 
 def environment(home: Path) -> dict[str, str]:
     """Return the environment for Flower's programs: our FLWR_HOME, no network, no telemetry."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FLWR_")}
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith("FLWR_") and name != "RAY_ADDRESS"}
     return {
         **kept,
         "FLWR_HOME": str(home),
@@ -155,7 +158,8 @@ def free_port() -> int:
 
 
 def run_on_flower(
-    folder: Path, run_config: dict[str, str], num_sites: int, on_poll: Callable[[], bool]
+    folder: Path, run_config: dict[str, str], num_sites: int, capacity: Capacity,
+    on_poll: Callable[[], bool],
 ) -> None:
     """Submit a run, wait until it is over, and raise unless it ended well.
 
@@ -166,6 +170,7 @@ def run_on_flower(
         folder: An empty directory for the SuperLink.
         run_config: Flower run config.
         num_sites: Simulated nodes.
+        capacity: How many of them work at once, and where.
         on_poll: Called about once a second; returns whether the run seems to be over, which
             Flower is then asked about at once.
 
@@ -175,10 +180,10 @@ def run_on_flower(
     app = folder / "app"
     shutil.copytree(bundle(), app, ignore=lambda _, names: set(names) - {"pyproject.toml", "LICENSE"})
     config = " ".join(f"{key}={json.dumps(value)}" for key, value in run_config.items())
-    with open_superlink(folder / "superlink") as link:
+    with open_superlink(folder, capacity.ray_address) as link:
         run_id = str(link.command(
             "run", str(app), "--run-config", config, "--federation-config",
-            f"num-supernodes={num_sites} client-resources-num-cpus=1",
+            f"num-supernodes={num_sites} {capacity.as_federation_config()}",
         )["run-id"])
         try:
             status = _wait_until_over(link, run_id, on_poll)
@@ -229,31 +234,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             os.killpg(process.pid, sign)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(wait_s)
-
-
-def _end_left_over(home: Path, wait_s: float = 5.0) -> None:
-    """End what a SuperLink of ours started and left: simulation and Ray have sessions of their own.
-
-    They are told by the FLWR_HOME that they inherited, which is no other run's.
-    """
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        for process in _processes_of(home):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, sign)
-        deadline = time.monotonic() + wait_s
-        while _processes_of(home) and time.monotonic() < deadline:
-            time.sleep(0.1)
-
-
-def _processes_of(home: Path) -> list[int]:
-    """Return the processes, zombies apart, whose environment has this FLWR_HOME."""
-    mark = f"FLWR_HOME={home}".encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    return found
 
 
 def tail(path: Path, lines: int = 15) -> str:

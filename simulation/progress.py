@@ -18,6 +18,7 @@ from rich.progress import (
 from braing3n.plan import Plan
 
 PLAIN_EVERY_S = 10.0
+MOST_SITES = 8
 
 
 class RunProgress:
@@ -39,6 +40,8 @@ class RunProgress:
         self._began = time.monotonic()
         self._total = sum(_work(plan, stage) * plan.stage(stage).rounds for stage in plan.stage_names)
         self._last_line = (0.0, "")
+        self._first: tuple[float, float] | None = None
+        self.stage = ""
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(), TimeRemainingColumn(), console=console,
@@ -63,6 +66,7 @@ class RunProgress:
             self._show("starting Flower's simulation runtime", 0.0, {}, "")
             return _is_over(run)
         stage = run["stages"][-1]
+        self.stage = stage["name"]
         finished = len(stage["participation"])
         number = min(finished + 1, stage["rounds"])
         here = {name: what for name, what in sites.items()
@@ -86,6 +90,9 @@ class RunProgress:
         self, headline: str, share: float, sites: dict[str, dict[str, Any]], mark: str
     ) -> None:
         details = {name: _detail(what) for name, what in sites.items()}
+        if len(sites) > MOST_SITES:  # hundreds of bars help nobody
+            details = {"sites at work or done": f"{len(sites)}"}
+            sites = {}
         if self._console.is_terminal:
             self._show_bar("run", headline, share, "")
             for name, what in sites.items():
@@ -97,10 +104,20 @@ class RunProgress:
             return
         self._last_line = (now, mark)
         elapsed = now - self._began
-        left = f", about {elapsed / share - elapsed:.0f} s left" if share > 0.02 else ""
+        left = self._left(elapsed, share)
         text = "; ".join(f"{name} {detail}" for name, detail in details.items())
         self._console.print(f"[{elapsed:.0f} s] {headline} ({share:.0%}{left}) {text}".rstrip(),
                             markup=False, highlight=False, soft_wrap=True)
+
+    def _left(self, elapsed: float, share: float) -> str:
+        """Return the time left, by what was done since the first look: a run may be gone on with."""
+        if self._first is None:
+            self._first = (elapsed, share) if share else None
+            return ""
+        began, before = self._first
+        if share - before <= 0.02:
+            return ""
+        return f", about {(elapsed - began) / (share - before) * (1 - share):.0f} s left"
 
     def _show_bar(self, key: str, description: str, share: float, detail: str) -> None:
         if key not in self._bars:

@@ -13,26 +13,31 @@ import numpy as np
 from rich.console import Console
 
 from braing3n.counting import counting
-from braing3n.errors import ConfigError, OutputError, RunFailedError
+from braing3n.errors import OutputError, RunFailedError
 from braing3n.files import replacing, write_text
 from braing3n.plan import Plan, load_plan
-from simulation.flower import run_on_flower
+from simulation.costs import Memory, costs_table
+from simulation.flower import home_of, log_of, run_on_flower
+from simulation.order import PHANTOM_SITES, Order, describe_data, find_capacity, find_sources
+from simulation.out_folder import forget_home, mark_finished, note_home, open_out
+from simulation.parallel import Capacity
+from simulation.processes import open_watchdog
 from simulation.progress import RunProgress
-from simulation.sites import check_trainable, find_site_folders, write_site_files
+from simulation.sites import find_site_folders, write_site_files
 
 PLANS = Path(__file__).parent / "plans"
 AGES = (25.0, 40.0, 55.0, 70.0, 85.0)
 DIAGNOSES = ("HC", "MCI", "AD")
 
 
-def simulate(plan_path: Path, cohort: Path | None, out: Path, sweep: str, console: Console) -> Path:
-    """Run a plan over a cohort on Flower's simulation runtime, and write the report.
+def simulate(order: Order, out: Path, console: Console) -> Path:
+    """Run a plan over sites on Flower's simulation runtime, and write the report.
+
+    Where `out` holds the same simulation, interrupted, only what is missing is done.
 
     Args:
-        plan_path: The plan's YAML.
-        cohort: Folder with one BIDS folder a site; None makes the phantom in OUT/phantom.
-        out: The run's folder; it must not exist, or be empty.
-        sweep: Replacements in the plan.
+        order: What is asked for.
+        out: The run's folder; new, empty, or of the same simulation.
         console: Where progress is shown.
 
     Returns:
@@ -41,42 +46,48 @@ def simulate(plan_path: Path, cohort: Path | None, out: Path, sweep: str, consol
     Raises:
         BrainG3NError: Bad input, or a run that did not end well; `run.json` says how far it came.
     """
-    plan = load_plan(plan_path, sweep)
-    folders = find_site_folders(cohort) if cohort else {}
-    if cohort and len(folders) < plan.min_sites:
-        raise ConfigError("the cohort has too few sites", expected=f"{plan.min_sites} (min_sites)",
-                          found=f"{len(folders)}: {', '.join(folders)}",
-                          fix="add sites, or lower min_sites in the plan")
-    check_trainable(folders)
-    take_folder(out)
-    if cohort is None:
-        folders = find_site_folders(make_phantom(out / "phantom", plan, console))
-    sites = write_site_files(folders, out)
-    config = {"plan": str(plan_path.resolve()), "sites": str(sites.resolve()),
-              "out": str(out.resolve()), "sweep": sweep}
-    try:
-        run_federation(out, plan, config, len(folders), console)
-    except RunFailedError:
-        write_what_there_is(out, console)
-        raise
-    return finish(out, plan, console)
+    plan = load_plan(order.plan_path, order.sweep)
+    sources = find_sources(order, plan)
+    capacity = find_capacity(order, plan, sources)
+    asked = {"plan_digest": plan.digest, "data": describe_data(order), "sites": sorted(sources)}
+    with open_out(out, asked) as is_resumed:
+        if not sources:
+            if not (out / "phantom").exists():
+                make_phantom(out / "phantom", plan, console)
+            sources = find_site_folders(out / "phantom")
+        sites = write_site_files(sources, out)
+        if not str(read_run(out).get("status")).startswith("completed"):
+            if is_resumed:
+                _go_on(out, plan, console)
+            config = {"plan": str(order.plan_path.resolve()), "sites": str(sites.resolve()),
+                      "out": str(out.resolve()), "sweep": order.sweep}
+            console.print(str(capacity), markup=False, highlight=False, soft_wrap=True)
+            try:
+                run_federation(out, plan, config, len(sources), capacity, console)
+            except RunFailedError:
+                write_what_there_is(out, console)
+                raise
+        report = finish(out, plan, console)
+        mark_finished(out)
+    console.print(costs_table(read_run(out)))
+    return report
 
 
-def take_folder(out: Path) -> None:
-    """Make `out`, or take it if it is empty.
+def _go_on(out: Path, plan: Plan, console: Console) -> None:
+    """Say where an interrupted run goes on, if it has begun; it counts as running from now on.
 
     Raises:
-        OutputError: Something is in it, or it cannot be made.
+        OutputError: It cannot be gone on with.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        inside = sorted(path.name for path in out.iterdir())
-    except OSError as error:
-        raise OutputError(f"{out} cannot be used", expected="a folder that can be written",
-                          found=error.strerror or "an error", fix="choose another --out") from error
-    if inside:
-        raise OutputError(f"{out} is not empty", expected="a new or empty folder",
-                          found=", ".join(inside[:5]), fix="choose another --out, or remove it")
+    from server.resume import look_back  # noqa: PLC0415  # imports all of torch
+
+    earlier = look_back(out, plan)
+    if earlier is None:
+        return
+    stage, number = earlier.place
+    console.print(f"going on with the run in {out} after round {number} of {stage}", markup=False,
+                  highlight=False, soft_wrap=True)
+    write_text(out / "run.json", json.dumps({**read_run(out), "status": "running"}, indent=1) + "\n")
 
 
 def make_phantom(out: Path, plan: Plan, console: Console) -> Path:
@@ -84,11 +95,12 @@ def make_phantom(out: Path, plan: Plan, console: Console) -> Path:
     from simulation.phantom import write_phantom  # noqa: PLC0415  # nilearn takes a second
 
     with counting(console, "making the embedded cohort") as show:
-        return write_phantom(out, seed=plan.seed, progress=show)
+        return write_phantom(out, sites=PHANTOM_SITES, seed=plan.seed, progress=show)
 
 
 def run_federation(
-    out: Path, plan: Plan, config: dict[str, str], num_sites: int, console: Console
+    out: Path, plan: Plan, config: dict[str, str], num_sites: int, capacity: Capacity,
+    console: Console,
 ) -> None:
     """Run on Flower; where it fails, say what run.json knows of the reason.
 
@@ -97,24 +109,39 @@ def run_federation(
     """
     # Ended by a service manager, this process ends what it started, as after Ctrl-C.
     previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with tempfile.TemporaryDirectory(prefix="braing3n-") as folder:
+    with (tempfile.TemporaryDirectory(prefix="braing3n-", ignore_cleanup_errors=True) as name,
+          open_watchdog(home_of(Path(name)), Path(name))):
+        folder = Path(name)
+        memory = Memory(home_of(folder))
+        note_home(out, home_of(folder))
         try:
             with RunProgress(out, plan, console) as progress:
-                run_on_flower(Path(folder), config, num_sites, progress.update)
+                def poll() -> bool:
+                    is_over = progress.update()
+                    memory.look(progress.stage)
+                    return is_over
+
+                run_on_flower(folder, config, num_sites, capacity, poll)
         except RunFailedError as error:
-            status = read_run(out).get("status", "")
-            if status.startswith("failed"):
-                raise RunFailedError("the run failed", expected="all stages, completed",
-                                     found=status.removeprefix("failed: "),
-                                     fix=f"look into {out / 'flower.log'} and {out}/sites/*/site.log"
-                                     ) from error
-            raise
+            raise _explained(out, error) from error
         finally:
             signal.signal(signal.SIGTERM, previous)
-            log = Path(folder) / "superlink" / "superlink.log"
+            log = log_of(folder)
             if log.exists():
                 write_text(out / "flower.log", log.read_text(errors="replace"))
-            _close_record(out)
+            forget_home(out)
+            _close_record(out, memory, capacity)
+
+
+def _explained(out: Path, error: RunFailedError) -> RunFailedError:
+    """Return the coordinator's own account of a failure, if run.json has one."""
+    status = str(read_run(out).get("status", ""))
+    if not status.startswith("failed"):
+        return error
+    return RunFailedError("the run failed", expected="all stages, completed",
+                          found=status.removeprefix("failed: "),
+                          fix=f"look into {out / 'flower.log'} and {out}/sites/*/site.log; once that "
+                              "is mended, the same command goes on with the run")
 
 
 def write_what_there_is(out: Path, console: Console) -> None:
@@ -125,12 +152,16 @@ def write_what_there_is(out: Path, console: Console) -> None:
         console.print(f"report of what there is: {write_report(out)}", markup=False, soft_wrap=True)
 
 
-def _close_record(out: Path) -> None:
-    """Correct a run.json that says "running" of a run that was ended from outside."""
+def _close_record(out: Path, memory: Memory, capacity: Capacity) -> None:
+    """Add what the run took, and correct a "running" of a run that was ended from outside."""
     record = read_run(out)
-    if record.get("status") == "running":
+    if not record:
+        return
+    if record["status"] == "running":
         record["status"] = "failed: ended from outside before it was finished"
-        write_text(out / "run.json", json.dumps(record, indent=1) + "\n")
+    record["simulation"] = {"parallel": capacity.parallel, "peak_memory_mb": {
+        stage: round(peak, 1) for stage, peak in memory.peaks_mb.items() if stage}}
+    write_text(out / "run.json", json.dumps(record, indent=1) + "\n")
 
 
 def finish(out: Path, plan: Plan, console: Console) -> Path:
@@ -150,17 +181,19 @@ def generate_brains(out: Path, plan: Plan, console: Console) -> None:
     from simulation.fidelity import measure_age_fidelity  # noqa: PLC0415
 
     record = read_run(out)
-    parts = {part: load_weights(out / model["file"]) for part, model in record["models"].items()}
-    sampler = open_sampler(plan, parts)
-    with counting(console, "generating brains, to measure their ventricles by age") as show:
-        fidelity = measure_age_fidelity(sampler, plan.seed, progress=show)
-    record["generation"] = {f"age_ventricle_{key}": value for key, value in asdict(fidelity).items()}
-    write_text(out / "run.json", json.dumps(record, indent=1) + "\n")
-    with console.status("generating brains by age and diagnosis"):
-        volumes = age_by_diagnosis(sampler, AGES, DIAGNOSES, plan.seed)
-        with replacing(out / "generated.npz") as part:
-            np.savez_compressed(part, allow_pickle=False, volumes=volumes, ages=np.array(AGES),
-                                diagnoses=np.array(DIAGNOSES))
+    if "generation" not in record or not (out / "generated.npz").exists():
+        parts = {part: load_weights(out / model["file"]) for part, model in record["models"].items()}
+        sampler = open_sampler(plan, parts)
+        with counting(console, "generating brains, to measure their ventricles by age") as show:
+            fidelity = measure_age_fidelity(sampler, plan.seed, progress=show)
+        with console.status("generating brains by age and diagnosis"):
+            volumes = age_by_diagnosis(sampler, AGES, DIAGNOSES, plan.seed)
+            with replacing(out / "generated.npz") as part:
+                np.savez_compressed(part, allow_pickle=False, volumes=volumes, ages=np.array(AGES),
+                                    diagnoses=np.array(DIAGNOSES))
+        record["generation"] = {f"age_ventricle_{key}": value
+                                for key, value in asdict(fidelity).items()}
+        write_text(out / "run.json", json.dumps(record, indent=1) + "\n")
 
 
 def read_run(out: Path) -> dict[str, Any]:

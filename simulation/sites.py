@@ -1,15 +1,16 @@
-"""From a folder of cohorts to the site files of a simulation: one hospital a BIDS folder."""
+"""From a folder of cohorts, or a partition, to the site files of a simulation."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
-from braing3n.config import DataConfig
+from braing3n.config import DataConfig, SiteConfig, load_site_config
 from braing3n.data.cohort import open_cohort
 from braing3n.data.examples import MIN_SUBJECTS_FOR_MOMENTS
 from braing3n.data.splits import place, strata_of
-from braing3n.errors import CohortError
+from braing3n.errors import CohortError, ConfigError
 from braing3n.files import write_text
 
 
@@ -52,32 +53,85 @@ def site_name(folder: str) -> str:
     return name[:40].strip("-") or "site"
 
 
-def check_trainable(folders: dict[str, Path]) -> None:
-    """Check that every site has subjects enough for all stages, before hours are spent on one.
+def find_partition_sites(partition: Path) -> dict[str, Path]:
+    """Return the site files of a partition, by site name.
+
+    Args:
+        partition: A folder as `braing3n sim partition --out` writes it.
 
     Raises:
-        CohortError: A site has no scans, or too few subjects beside those that are held out.
+        CohortError: It is none, or holds no site with scans.
+        ConfigError: A site file is wrong, or two have the same name.
     """
-    for name, folder in folders.items():
-        data = DataConfig(folder=folder)
+    fix = "give --partition the folder that `braing3n sim partition --out` wrote"
+    if not (partition / "partition.json").is_file():
+        raise CohortError(f"{partition} is no partition", expected="a folder with partition.json",
+                          found="none in it" if partition.is_dir() else "no such folder", fix=fix)
+    files: dict[str, Path] = {}
+    for path in sorted((partition / "sites").glob("*.yaml")):
+        name = load_site_config(path).name
+        if name in files:
+            raise ConfigError(f"two files of {partition} have the same site name", found=name,
+                              expected="a name for each", fix=f"change it in {path}")
+        files[name] = path
+    if not files:
+        raise CohortError(f"{partition} holds no site with scans", found="no sites/*.yaml",
+                          expected="one file a site",
+                          fix="split a table or folder with scans: its rows are of people alone")
+    return files
+
+
+def check_trainable(sources: Mapping[str, Path]) -> None:
+    """Check that every site has subjects enough for all stages, before hours are spent on one.
+
+    Args:
+        sources: For each site its BIDS folder, or its settings file.
+
+    Raises:
+        CohortError: Sites have no scans, or too few subjects beside those that are held out.
+    """
+    small = []
+    for name, source in sources.items():
+        data = _settings(name, source).data
         split = place(strata_of((v.subject, v.conditions) for v in open_cohort(data).volumes), data, {})
         training = sum(side == "train" for side in split.values())
         if training < MIN_SUBJECTS_FOR_MOMENTS:
-            raise CohortError(f"{name} has too few subjects to train on",
-                              expected=f"at least {MIN_SUBJECTS_FOR_MOMENTS} beside the "
-                                       f"{data.held_out:.0%} held out by id",
-                              found=f"{training} of {len(split)} subjects",
-                              fix="add subjects to that site, or leave its folder out")
+            small.append(f"{name}: {training} of {len(split)} subjects")
+    if small:
+        raise CohortError(
+            f"{len(small)} of {len(sources)} sites have too few subjects to train on",
+            expected=f"at least {MIN_SUBJECTS_FOR_MOMENTS} at each, beside those that are held out",
+            found="; ".join(small),
+            fix="make them fewer and larger: `braing3n sim partition ... --min-subjects 5 --small "
+                "drop` leaves small sites out, `--small merge` makes one of them; or leave their "
+                "folders out")
 
 
-def write_site_files(folders: dict[str, Path], out: Path) -> Path:
-    """Write one site file a folder to OUT/sites, each with its own state folder beside it."""
+def write_site_files(sources: Mapping[str, Path], out: Path) -> Path:
+    """Write one site file each to OUT/sites, with a state folder of this run's own beside it.
+
+    Args:
+        sources: For each site its BIDS folder, or its settings file, which stays as it is.
+        out: The run's folder.
+    """
     sites = out / "sites"
-    for name, folder in folders.items():
-        content = {"name": name, "data": {"folder": str(folder.resolve())}, "state_dir": name,
-                   "threads": 1}
+    for name, source in sources.items():
+        content = _settings(name, source).model_copy(update={"state_dir": Path(name)}).model_dump(
+            mode="json", exclude_defaults=True)
         write_text(sites / f"{name}.yaml", yaml.safe_dump(content, sort_keys=False))
     return sites
+
+
+def wants_gpus(sources: Mapping[str, Path]) -> bool:
+    """Return whether a site's settings say that it computes on a GPU."""
+    return any(_settings(name, source).device == "cuda" for name, source in sources.items())
+
+
+def _settings(name: str, source: Path) -> SiteConfig:
+    """Return a site's settings with all places in full."""
+    if source.is_file():
+        return load_site_config(source.resolve())
+    return SiteConfig(name=name, data=DataConfig(folder=source.resolve()), state_dir=Path(name))
 
 
 def _is_dataset(folder: Path) -> bool:

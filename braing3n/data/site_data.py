@@ -96,10 +96,12 @@ class SiteData:
         Where the cache's limit leaves no room, the rest is computed whenever it is asked for.
         """
         self.encoders[encoder_digest] = encode
-        keys = {e.key: e for e in self.train + self.held_out}
-        missing = [e for key, e in keys.items()
-                   if not self.shelf.cache.has(entry_key(key, encoder_digest))]
-        for batch in chunks(missing, batch_size):
+        examples = list({e.key: e for e in self.train + self.held_out}.values())
+        for batch in chunks(examples, batch_size):
+            # All of a batch or nothing: in another batch, the last bits of a product may differ, and
+            # a site that was interrupted here would not come to what it would have come to.
+            if all(self.shelf.cache.has(entry_key(e.key, encoder_digest)) for e in batch):
+                continue
             tokens = encode(self.volumes(batch)).detach().float().cpu()  # (B, N, E)
             kept = [self.shelf.cache.store(entry_key(example.key, encoder_digest), row.numpy())
                     for example, row in zip(batch, tokens, strict=True)]

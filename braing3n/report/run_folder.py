@@ -65,6 +65,14 @@ class ModelRecord(_Record):
     sha256: str | None = None
 
 
+class Resumption(_Record):
+    """When a run that had been interrupted went on, and after which round of which stage."""
+
+    at: str
+    stage: str
+    round: int
+
+
 class RunRecord(_Record):
     """run.json."""
 
@@ -84,6 +92,7 @@ class RunRecord(_Record):
     stages: tuple[StageRecord, ...]
     models: dict[str, ModelRecord] = Field(default_factory=dict)
     generation: dict[str, float | None] = Field(default_factory=dict)
+    resumed: tuple[Resumption, ...] = ()
 
 
 class MetricLine(_Record):

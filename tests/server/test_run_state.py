@@ -10,8 +10,8 @@ from braing3n.files import digest_file
 from braing3n.plan import load_plan
 from braing3n.protocol import Reply
 from braing3n.weights import digest_state, load_weights
-from server.outcome import Frozen, Round, StageRecord
-from server.run_state import RunFolder, describe_outcome
+from server.outcome import Frozen, Round, StageRecord, describe_outcome
+from server.run_state import RunFolder
 from simulation.run import PLANS
 
 PLAN = load_plan(PLANS / "demo.yaml")
@@ -68,8 +68,8 @@ def test_the_record_sums_bytes_and_counts_sites_that_were_always_there() -> None
     assert content["participation"][1]["refused"] == {"d": "late"}
 
 
-def test_a_folder_with_a_run_is_refused(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "out", PLAN, "1")
+def test_a_folder_with_a_run_that_has_ended_is_refused(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "out", PLAN, "1").finish()
     with pytest.raises(OutputError, match="holds a run already"):
         RunFolder(tmp_path / "out", PLAN, "2")
 
@@ -81,7 +81,7 @@ def test_a_manifest_names_the_weights_of_the_last_round_and_older_ones_are_gone(
     for number in (1, 2):
         weights = {"w": torch.full((2,), float(number))}
         slots = {"first": np.ones(2, np.float32)}
-        run.write_round("decoder", number, outcome("ab", "ab"), weights, slots)
+        run.write_round(StageRecord("decoder", 2), number, outcome("ab", "ab"), weights, slots)
     folder = tmp_path / "out" / "rounds" / "decoder"
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["sha256"] == digest_file(folder / manifest["file"])

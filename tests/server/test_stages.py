@@ -3,7 +3,7 @@ import torch
 from braing3n.networks import moments_like, part_like
 from braing3n.plan import STAGE_NAMES, load_plan
 from braing3n.weights import layout_digest
-from server.app import decay_per_round
+from server.stage_state import decay_per_round
 from server.stages import STAGES, encoder_of, initial_weights, statistics_from
 from simulation.run import PLANS
 
@@ -15,7 +15,7 @@ def test_stages_run_in_the_plans_order_and_need_only_what_earlier_ones_froze() -
     frozen: set[str] = set()
     for stage in STAGES:
         assert set(stage.needs) <= frozen
-        frozen |= {stage.freezes, "statistics"} if stage.gathers_statistics else {stage.freezes}
+        frozen |= set(stage.frozen_parts)
 
 
 def test_what_a_stage_freezes_has_the_layout_that_sites_expect() -> None:

@@ -1,9 +1,4 @@
-import os
-import subprocess
-import sys
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,26 +52,3 @@ def test_one_unanswered_question_does_not_end_a_run_and_several_in_a_row_do(
     assert wait(going_on, [True] * 5) == "finished:completed"
     with pytest.raises(RunFailedError):
         wait(FakeLink([""] * 3), [True] * 3)
-
-
-def test_a_process_that_left_its_session_and_ignores_sigterm_is_ended_by_its_home(
-    tmp_path: Path
-) -> None:
-    code = ("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-            "print('ready', flush=True); time.sleep(60)")
-    started = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
-                         start_new_session=True, env={**os.environ, "FLWR_HOME": str(home)})
-        for home in (tmp_path / "ours", tmp_path / "ours-too")
-    ]
-    try:
-        assert [process.stdout.readline() for process in started] == ["ready\n"] * 2
-        flower._end_left_over(tmp_path / "ours", wait_s=0.5)
-        assert started[0].wait(5) == -9
-        time.sleep(0.2)
-        assert started[1].poll() is None  # a longer name is another home
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-            process.stdout.close()

@@ -75,7 +75,7 @@ def test_a_second_run_into_the_same_folder_is_refused_and_changes_nothing(
     before = (out / "run.json").read_bytes()
     done = braing3n("sim", "run", "--cohort", phantom_cohort, "--out", "out", cwd=out.parent)
     assert done.returncode == 2
-    assert "out is not empty" in done.stderr
+    assert "out holds another simulation" in done.stderr
     assert (out / "run.json").read_bytes() == before
 
 

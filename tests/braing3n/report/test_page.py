@@ -200,6 +200,13 @@ def test_a_run_that_has_only_begun_has_a_report(tmp_path):
     assert "No round took place." in words
 
 
+def test_a_run_that_was_interrupted_says_where_it_went_on(tmp_path):
+    run = _write_run(tmp_path / "run")
+    assert "Interrupted" not in write_report(run).read_text()
+    _change(run, resumed=[{"at": "2026-01-02T03:04:05+00:00", "stage": "decoder", "round": 1}])
+    assert "2026-01-02T03:04:05+00:00 after round 1 of decoder" in write_report(run).read_text()
+
+
 def test_one_run_gives_the_same_bytes_twice(tmp_path):
     run = _write_run(tmp_path / "run", sites=("a",))
     first = write_report(run).read_bytes()

@@ -1,0 +1,336 @@
+"""A coordinator that is killed goes on as if it had not been: whatever it was doing just then."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+
+from braing3n.errors import OutputError
+from braing3n.files import locked
+from braing3n.plan import Plan, load_plan
+from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task
+from braing3n.weights import vector_from_npy
+from server.app import app as server_app
+from server.roster import expected_code_digest
+from server.run_state import RunFolder
+from simulation.grid import FIRST_SITE_NODE, run_locally
+from simulation.run import PLANS
+
+SITES = ("a", "b", "c")
+# Every server optimiser, one of them with the moving average.
+SWEEP = " ".join([
+    "name=resumed", "stages.pretrain.rounds=3", "stages.pretrain.server.name=fedadam",
+    "stages.decoder.rounds=1", "stages.diffusion.rounds=2", "stages.diffusion.server.name=fedavgm",
+])
+PLAN = load_plan(PLANS / "demo.yaml", SWEEP)
+CODE = expected_code_digest()
+
+
+def small_weights(plan: Plan, stage: str) -> dict[str, torch.Tensor]:
+    """Stand for a network, so that a run takes a fraction of a second."""
+    values = torch.linspace(-1, 1, 3000) * len(stage)
+    return {"encoder.w": values.reshape(30, 100).clone(), "decoder.w": values[:77].clone()}
+
+
+def small_moments(plan: Plan) -> dict[str, torch.Tensor]:
+    return {"mean": torch.zeros(4, 2, 2, 2), "mean_square": torch.zeros(4, 2, 2, 2)}
+
+
+def fake_site(message: Message, context: Context) -> Message:
+    """A site without data: its updates depend on the weights and on moments that it keeps on disk."""
+    number = message.metadata.dst_node_id - FIRST_SITE_NODE
+    name, kind = SITES[number], message.metadata.message_type
+    if kind == "query.hello":
+        return answer(message, Hello(site=name, protocol=PROTOCOL_VERSION, version="0",
+                                     code_digest=CODE))
+    task = Task.model_validate_json(str(message.content.config_records["message"]["json"]))
+    arrays = [array for rec in message.content.array_records.values() for array in rec.values()]
+    vector = vector_from_npy([array.data for array in arrays]) if arrays else np.zeros(0, np.float32)
+    reply = Reply(site=name, stage=task.stage, round_index=task.round_index, weight=number + 2,
+                  plan_digest=task.plan_digest, layout=task.layout)
+    if kind.startswith("train."):
+        update = train(Path(str(context.run_config["out"])) / "sites" / name, task, vector, number)
+        if (name, task.stage, task.round_index) == ("c", "pretrain", 1):
+            return Message(Error(1000, "internal"), reply_to=message)  # lost, after its work
+        told = {"metrics": {"loss": float(vector[:100].mean())}, "train_loss": float(update.mean())}
+        return answer(message, reply.model_copy(update=told), update)
+    if kind == "query.moments":
+        return answer(message, reply, np.linspace(0.1, 2 + number, 64, dtype=np.float32))
+    return answer(message, reply.model_copy(update={"metrics": {"loss": float(vector[:9].mean())}}))
+
+
+def train(folder: Path, task: Task, vector: np.ndarray, number: int) -> np.ndarray:
+    """Return an update, with moments of the last round before; two rounds are kept, as AdamW's are."""
+    folder = folder / "moments" / task.run / task.stage
+    folder.mkdir(parents=True, exist_ok=True)
+    before = [path for path in sorted(folder.glob("*.npy")) if int(path.stem) < task.round_index]
+    moments = np.load(before[-1]) if before else np.zeros(1000, np.float32)
+    update = np.float32(1e-3) * np.sin(vector * 50 + number + task.round_index)
+    update[:1000] += np.float32(0.1) * moments
+    np.save(folder / f"{task.round_index:05d}.npy", update[:1000] + moments)
+    for old in sorted(folder.glob("*.npy"))[:-2]:
+        old.unlink()
+    return update
+
+
+def answer(message: Message, told: Any, update: np.ndarray | None = None) -> Message:
+    content = RecordDict({"message": ConfigRecord({"json": told.model_dump_json()})})
+    if update is not None:
+        content["arrays"] = ArrayRecord({"weights": Array(update.astype(np.float32))})
+    return Message(content, reply_to=message)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: from then on nothing of the process gets to the disk."""
+
+
+class Fate:
+    """Kills at the n-th event, and at every later one; counts them where n is 0."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.count = number, 0
+
+    def event(self) -> None:
+        self.count += 1
+        if self.number and self.count >= self.number:
+            raise Killed
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        self.event()
+        reply = fake_site(message, context)
+        self.event()
+        return reply
+
+
+@contextmanager
+def doomed(number: int) -> Iterator[Fate]:
+    """Before and after each message and each file that takes its place, and within each append."""
+    fate = Fate(number)
+    replace, unlink = Path.replace, Path.unlink
+
+    def unlinked(self: Path, *, missing_ok: bool = False) -> None:
+        fate.event()
+        unlink(self, missing_ok=missing_ok)
+
+    def replaced(self: Path, target: Path) -> Path:
+        fate.event()
+        done = replace(self, target)
+        fate.event()
+        return done
+
+    def append(path: Path, text: str) -> None:
+        fate.event()
+        with path.open("a") as stream:
+            stream.write(text[: len(text) * 2 // 3])
+        fate.event()
+        with path.open("a") as stream:
+            stream.write(text[len(text) * 2 // 3 :])
+        fate.event()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", replaced)
+        patch.setattr(Path, "unlink", unlinked)
+        patch.setattr("server.run_state.append_text", append)
+        patch.setattr("server.app.initial_weights", small_weights)
+        patch.setattr("server.app.moments_like", small_moments)
+        patch.setattr("os.fsync", lambda _: None)  # what is killed is a process, not the machine
+        yield fate
+
+
+def start(out: Path, number: int = 0, sweep: str = SWEEP) -> int:
+    """Run, or go on, killed at event `number`; return the number of events."""
+    sites = out.with_name("sites")
+    sites.mkdir(parents=True, exist_ok=True)
+    for name in SITES:
+        (sites / f"{name}.yaml").touch()
+    with doomed(number) as fate:
+        run_locally(PLANS / "demo.yaml", sites, out, sweep=sweep, apps=(server_app, fate))
+    return fate.count
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """The run that nothing interrupts, and how many events it has."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    return out, start(out)
+
+
+def timeless(value: Any) -> Any:
+    """Return JSON without times, memory, and what tells one run from another."""
+    if isinstance(value, dict):
+        return {key: timeless(part) for key, part in value.items()
+                if key not in {"seconds", "started", "ended", "id", "resumed", "peak_memory_mb", "run",
+                               "metrics_bytes", "metrics_sha256", "record"}}
+    return [timeless(part) for part in value] if isinstance(value, list) else value
+
+
+def left(out: Path) -> dict[str, Any]:
+    """Return all that a run leaves: weights as bytes, JSON without times."""
+    found: dict[str, Any] = {}
+    for path in sorted(out.rglob("*")):
+        name = str(path.relative_to(out))
+        if name.startswith("sites/") or path.is_dir():
+            continue
+        if path.suffix == ".json":
+            found[name] = timeless(json.loads(path.read_text()))
+        elif path.suffix == ".jsonl":
+            found[name] = [timeless(json.loads(line)) for line in path.read_text().splitlines()]
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def interrupt_and_resume(out: Path, number: int) -> None:
+    with pytest.raises(Killed):
+        start(out, number)
+    start(out)
+
+
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_coordinator_killed_at_any_event_leaves_what_an_uninterrupted_one_leaves(
+    tmp_path: Path, whole: tuple[Path, int], step: int
+) -> None:
+    finished, events = whole
+    expected = left(finished)
+    assert {"model/dit.safetensors", "metrics.jsonl", "run.json"} <= expected.keys()
+    for number in range(1, events + 1, step):
+        out = tmp_path / str(number) / "out"
+        interrupt_and_resume(out, number)
+        found = left(out)
+        assert found.keys() == expected.keys(), number
+        assert [name for name in expected if found[name] != expected[name]] == [], number
+
+
+def test_two_interruptions_are_told_and_change_nothing(
+    tmp_path: Path, whole: tuple[Path, int]
+) -> None:
+    finished, events = whole
+    out = tmp_path / "out"
+    for _ in range(2):
+        with pytest.raises(Killed):
+            start(out, events // 2)
+    start(out)
+    assert left(out) == left(finished)
+    resumed = json.loads((out / "run.json").read_text())["resumed"]
+    assert len(resumed) == 2
+    assert [(one["stage"], one["round"]) for one in resumed] == [("decoder", 0), ("diffusion", 2)]
+
+
+def test_a_run_that_failed_goes_on_once_the_site_is_mended(
+    tmp_path: Path, whole: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = train
+
+    def broken(folder: Path, task: Task, *rest: Any) -> np.ndarray:
+        if task.stage == "decoder":
+            raise OSError("the disk is full")
+        return sound(folder, task, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(fake_site.__globals__, "train", broken)
+        with pytest.raises(OSError, match="the disk is full"):
+            start(tmp_path / "out")
+    status = json.loads((tmp_path / "out" / "run.json").read_text())["status"]
+    assert status.startswith("failed: OSError")
+    start(tmp_path / "out")
+    assert left(tmp_path / "out") == left(whole[0])
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, whole: tuple[Path, int]) -> Path:
+    """A run that was killed in the diffusion stage, after its first round."""
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        start(out, whole[1] * 5 // 6)
+    assert (out / "rounds" / "diffusion" / "manifest.json").exists()
+    return out
+
+
+def refusal(out: Path, **options: str) -> str:
+    """Return why a run is not gone on with, after checking that nothing was changed."""
+    def content() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    before = content()
+    with pytest.raises(OutputError) as refused:
+        start(out, **options)  # type: ignore[arg-type]
+    assert content() == before
+    assert refused.value.exit_code == 2
+    return str(refused.value)
+
+
+def test_another_plan_or_sweep_is_refused_and_says_what_differs(interrupted: Path) -> None:
+    assert "seed 0 there, 4 here" in refusal(interrupted, sweep=f"{SWEEP} seed=4")
+
+
+def test_other_sites_are_refused(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fake_site.__globals__, "SITES", ("a", "b", "d"))
+    (interrupted.with_name("sites") / "c.yaml").unlink()
+    said = refusal(interrupted)
+    assert "expected: a, b, c" in said
+    assert "found:    a, b, d" in said
+
+
+def test_other_code_is_refused(interrupted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.resume.own_code_digest", lambda: "0" * 64)
+    assert "other code" in refusal(interrupted)
+
+
+def test_a_second_coordinator_is_refused_while_the_first_runs(interrupted: Path) -> None:
+    with locked(interrupted / ".run.lock"):
+        assert "is in use" in refusal(interrupted)
+
+
+def damage_round(out: Path) -> Path:
+    return next((out / "rounds" / "diffusion").glob("round-*"))
+
+
+def damage_slots(out: Path) -> Path:
+    return next((out / "rounds" / "diffusion").glob("server-*"))
+
+
+@pytest.mark.parametrize("find", [
+    damage_round, damage_slots, lambda out: out / "model" / "decoder.safetensors",
+    lambda out: out / "metrics.jsonl", lambda out: out / "rounds" / "pretrain" / "manifest.json",
+    lambda out: out / "run.json",
+])
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_a_damaged_file_is_named(
+    interrupted: Path, find: Callable[[Path], Path], damage: str
+) -> None:
+    path = find(interrupted)
+    if damage == "remove":
+        path.unlink()
+    else:
+        content = bytearray(path.read_bytes())
+        content[20] ^= 255
+        path.write_bytes(content)
+    try:
+        start(interrupted)
+    except OutputError as error:
+        assert path.name in str(error) or "without its record" in str(error)
+    else:
+        pytest.fail("the damage went unnoticed")
+
+
+def test_half_a_line_and_lines_of_an_unfinished_round_are_cut_off(
+    interrupted: Path, whole: tuple[Path, int]
+) -> None:
+    with (interrupted / "metrics.jsonl").open("a") as stream:
+        stream.write('{"stage": "diffusion", "round": 2}\n{"stage": "diff')
+    start(interrupted)
+    assert left(interrupted) == left(whole[0])
+
+
+def test_a_run_of_which_nothing_was_finished_may_begin_with_other_sites(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "out", PLAN, "1")
+    run.begin(("a",), {}, CODE, 1)
+    again = RunFolder(tmp_path / "out", PLAN, "2")
+    again.begin(("a", "b"), {}, CODE, 2)
+    assert (again.run_id, again.sites) == ("1", ("a", "b"))
