@@ -10,7 +10,7 @@ from simulation.compare import charts
 from simulation.compare.comparison import Comparison
 from simulation.compare.contest import LOCAL, SINGLE, UNSEEN
 from simulation.compare.results import LESS_IS_BETTER, Result
-from simulation.compare.verdict import FEDERATED, POOLED, UNITS, interval
+from simulation.compare.verdict import FEDERATED, POOLED, UNITS, ahead, interval, who_won
 
 _STRONG = (FEDERATED, LOCAL, POOLED, UNSEEN)
 _BESIDE = (LOCAL, FEDERATED, POOLED)
@@ -48,9 +48,11 @@ def write_page(done: Comparison, out: Path) -> Path:
                   for name, metric in done.mains],
         arms=[(arm.name, arm.kind, ", ".join(arm.sites), f"{seconds:.0f}", arm.sweep)
               for arm, seconds in done.arms.items()],
-        left_out=done.left_out, notes=done.notes, differences=[
-            one for one in done.differences if (one.measure, one.metric) in done.mains],
-        units=UNITS, text=done.plan.canonical(),
+        left_out=done.left_out, notes=done.notes, text=done.plan.canonical(),
+        differences=[(f"{one.measure} ({UNITS.get(one.metric, one.metric)})", one.against, ahead(one),
+                      "n/a" if one.share is None else f"{one.share:.0%}", who_won(one),
+                      "overlap" if one.do_intervals_overlap else "do not overlap")
+                     for one in done.differences if (one.measure, one.metric) in done.mains],
     )
     path = out / "compare.html"
     write_text(path, html)

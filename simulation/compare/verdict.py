@@ -74,24 +74,25 @@ def _of_measure(results: Sequence[Result], differences: Sequence[Difference], me
     for one in differences:
         if (one.measure, one.metric, one.contestant) != (measure, metric, FEDERATED):
             continue
-        if one.against not in whole:
-            continue
+        if one.against not in (POOLED, LOCAL) and not one.against.startswith(SINGLE):
+            continue  # the rest is in the table of differences
         share = f", {one.share:.0%} of it" if one.share is not None and one.against == POOLED else ""
-        text += (f"; {one.against} {interval(whole[one.against])}{share}, difference "
-                 f"{_signed(metric, one.value)} ({_signed(metric, one.low)} to "
-                 f"{_signed(metric, one.high)}), {_who_won(one)}, intervals "
-                 f"{'overlap' if one.do_intervals_overlap else 'do not overlap'}")
+        text += (f"; {one.against} {interval(whole[one.against])}{share}: {ahead(one)}, {who_won(one)}, "
+                 f"intervals {'overlap' if one.do_intervals_overlap else 'do not overlap'}")
     return f"{text}."
 
 
-def _who_won(one: Difference) -> str:
+def ahead(one: Difference) -> str:
+    """Return a difference with its interval."""
+    sign = f"+.{_DIGITS.get(one.metric, 3)}f"
+    return f"{one.value:{sign}} ({one.low:{sign}} to {one.high:{sign}})"
+
+
+def who_won(one: Difference) -> str:
+    """Return who of two is better beyond chance, in words."""
     if one.low > 0:
-        return "federated is better"
+        return f"{one.contestant} is better"
     return f"{one.against} is better" if one.high < 0 else "not to be told apart"
-
-
-def _signed(metric: str, value: float) -> str:
-    return f"{value:+.{_DIGITS.get(metric, 3)}f}"
 
 
 def _listed(names: Sequence[str]) -> str:
