@@ -18,42 +18,49 @@ if TYPE_CHECKING:
 _COLUMNS = 5
 
 
+By = Annotated[Literal["site", "site-groups", "dirichlet", "iid"], typer.Option(
+    help="A part is a site, or a group of sites; or a contrast: parts that differ in one variable "
+         "(dirichlet), or parts alike (iid).")]
+GroupSize = Annotated[int | None, typer.Option(help="Sites of a group, for site-groups.")]
+Parts = Annotated[int | None, typer.Option(help="How many, for dirichlet and iid.")]
+Alpha = Annotated[float | None, typer.Option(
+    help="For dirichlet: 0.1 makes parts very different, 100 alike.")]
+Variable = Annotated[Literal["diagnosis", "sex", "site", "modality"] | None, typer.Option(
+    help="In what the parts of dirichlet differ.")]
+Seed = Annotated[int | None, typer.Option(help="Of dirichlet and iid; 0 if not given.")]
+Small = Annotated[Literal["keep", "drop", "merge"], typer.Option(
+    help="What becomes of small sites: merge makes one of them.")]
+Out = Annotated[Path | None, typer.Option(
+    help="A new folder for settings and a table of each site, and for a table, a picture and a page "
+         "of what differs.")]
+Scans = Annotated[int, typer.Option(min=0, help=(
+    "With --out: of so many scans of each site and modality grey values are compared."))]
+
+
 def partition(
     source: Annotated[list[str], typer.Argument(help="A folder, a table, or NAME=PATH.")],
     cohort: Annotated[
         str | None, typer.Option(help="A name of `braing3n sim cohorts`, or a YAML file.")] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="A mapping file as a hospital writes it, with `site:`.")] = None,
-    by: Annotated[
-        Literal["site", "site-groups", "dirichlet", "iid"],
-        typer.Option(help="A part is a site, or a group of sites; or a contrast: parts that differ "
-                          "in one variable (dirichlet), or parts alike (iid).")] = "site",
-    group_size: Annotated[
-        int | None, typer.Option(help="Sites of a group, for site-groups.")] = None,
-    parts: Annotated[int | None, typer.Option(help="How many, for dirichlet and iid.")] = None,
-    alpha: Annotated[float | None, typer.Option(
-        help="For dirichlet: 0.1 makes parts very different, 100 alike.")] = None,
-    variable: Annotated[
-        Literal["diagnosis", "sex", "site", "modality"] | None,
-        typer.Option(help="In what the parts of dirichlet differ.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of dirichlet and iid; 0 if not given.")] = None,
+    by: By = "site",
+    group_size: GroupSize = None,
+    parts: Parts = None,
+    alpha: Alpha = None,
+    variable: Variable = None,
+    seed: Seed = None,
     min_subjects: Annotated[int, typer.Option(min=1, help="A site of fewer subjects is small.")] = 1,
-    small: Annotated[
-        Literal["keep", "drop", "merge"],
-        typer.Option(help="What becomes of small sites: merge makes one of them.")] = "keep",
-    out: Annotated[
-        Path | None, typer.Option(help="A new folder for settings and a table of each site, and for a "
-                                       "table, a picture and a page of what differs.")] = None,
-    scans: Annotated[int, typer.Option(
-        min=0, help="With --out: of so many scans of each site and modality grey values are "
-                    "compared.")] = 8,
+    small: Small = "keep",
+    out: Out = None,
+    scans: Scans = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Split a cohort by the site where its scans were made; nobody is at two sites.
 
-    SOURCE is a BIDS folder or a table, with --cohort or --mapping; or a folder that holds one BIDS
-    folder a site; or several cohorts at once, each as NAME=PATH, such as abide1=/data/abide1. Rows of
-    a table without scans count as scans. Exit codes: 0 done, 2 misuse.
+    SOURCE is a BIDS folder or a table, with --cohort or --mapping; or a
+    folder that holds one BIDS folder a site; or several cohorts at once, each
+    as NAME=PATH, such as abide1=/data/abide1. Rows of a table without scans
+    count as scans. Exit codes: 0 done, 2 misuse.
     """
     from braing3n.files import check_free  # noqa: PLC0415  # keeps --help fast
     from simulation.partition import partition_cohort  # noqa: PLC0415
