@@ -55,7 +55,8 @@ def _summary(differences: Sequence[Difference], mains: Sequence[tuple[str, str]]
     behind = [one.measure for one in about if one.high < 0]
     apart = [one.measure for one in about if not one.do_intervals_overlap]
     who = "pooled training" if other == POOLED else "each site's own training"
-    parts = [f"In {len(about)} measures, federated training is beyond chance better than {who} in "
+    count = "1 measure" if len(about) == 1 else f"{len(about)} measures"
+    parts = [f"In {count}, federated training is beyond chance better than {who} in "
              f"{_listed(ahead)}, worse in {_listed(behind)}; in the other "
              f"{len(about) - len(ahead) - len(behind)} these subjects cannot tell them apart."]
     parts.append(f"The two intervals overlap in all but {_listed(apart)}." if apart
@@ -77,8 +78,9 @@ def _of_measure(results: Sequence[Result], differences: Sequence[Difference], me
         if one.against not in (POOLED, LOCAL) and not one.against.startswith(SINGLE):
             continue  # the rest is in the table of differences
         share = f", {one.share:.0%} of it" if one.share is not None and one.against == POOLED else ""
-        text += (f"; {one.against} {interval(whole[one.against])}{share}: {ahead(one)}, {who_won(one)}, "
-                 f"intervals {'overlap' if one.do_intervals_overlap else 'do not overlap'}")
+        overlap = "intervals overlap" if one.do_intervals_overlap else "intervals do not overlap"
+        text += (f"; {one.against} {interval(whole[one.against])}{share}: {ahead(one)}, "
+                 f"{who_won(one)}, {overlap}")
     return f"{text}."
 
 

@@ -26,8 +26,8 @@ def test_it_says_who_won_and_whether_intervals_overlap() -> None:
     assert "The two intervals overlap in all but 1 (age)." in summary
     assert "it is at least as good in 1 of 1" in summary
     assert "federated 0.800 (0.700 to 0.900)" in sentence
-    assert ("pooled 0.850 (0.800 to 0.900), 90% of it: -0.050 (-0.100 to +0.010), not to be told apart, "
-            "intervals overlap") in sentence
+    assert ("pooled 0.850 (0.800 to 0.900), 90% of it: -0.050 (-0.100 to +0.010), not to be told "
+            "apart, intervals overlap") in sentence
     assert "federated is better, intervals do not overlap" in sentence
 
 
@@ -44,4 +44,4 @@ def test_a_defeat_is_called_one() -> None:
 def test_measures_that_are_not_summed_up_are_not_counted() -> None:
     differences = [difference("pooled", 0.1, 0.05, 0.2), difference("pooled", 0.3, 0.2, 0.4, "site")]
     summary = verdict(RESULTS, differences, [("age", "r2")])[0]
-    assert summary.startswith("In 1 measures")
+    assert summary.startswith("In 1 measure, ")
