@@ -69,10 +69,11 @@ class Thumbnails:
     """Smoothed and reduced volumes: what a network that has learnt nothing of brains gives."""
 
     name: str = "thumbnail"
-    pooling: str = f"intensities, smoothed and reduced to {' x '.join(map(str, THUMBNAIL_SHAPE))}"
+    pooling: str = (f"intensities, smoothed and reduced to {' x '.join(map(str, THUMBNAIL_SHAPE))}, "
+                    "in an ellipsoid")
 
     def embed(self, volumes: Tensor) -> Tensor:
-        """Return (B, 640) intensities of (B, 1, X, Y, Z) volumes."""
+        """Return (B, 344) intensities of (B, 1, X, Y, Z) volumes."""
         return thumbnails(volumes)
 
 
