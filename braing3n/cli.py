@@ -88,8 +88,10 @@ def probe(
 ) -> None:
     """Linear probes: what frozen encoders say of age, sex, diagnosis and more, side by side.
 
-    Thumbnails and fresh weights are always among them; an encoder whose file is not there has no
-    number. Options that name one thing may be given several times. Exit codes: 0, 2 misuse.
+    Thumbnails and fresh weights are always among them; an encoder without its file has no number.
+    --model, --encoder, --site, --sites and --task may be given several times. See docs/probes.md.
+
+    Exit codes: 0, 2 misuse.
     """
     from braing3n.probing.command import Wishes, run_probe  # noqa: PLC0415  # keeps --help fast
 

@@ -34,6 +34,11 @@ class VolumeEncoder(Protocol):
         """How a volume becomes one vector, in words."""
         ...
 
+    @property
+    def digest(self) -> str | None:
+        """What names the weights, or None where there are none."""
+        ...
+
     def embed(self, volumes: Tensor) -> Tensor:
         """Return (B, d) features of (B, 1, X, Y, Z) z-scored volumes on our grid (LPS)."""
         ...
@@ -69,10 +74,12 @@ class Thumbnails:
     """Smoothed and reduced volumes: what a network that has learnt nothing of brains gives."""
 
     name: str = "thumbnail"
-    pooling: str = f"intensities, smoothed and reduced to {' x '.join(map(str, THUMBNAIL_SHAPE))}"
+    pooling: str = (f"intensities, smoothed and reduced to {' x '.join(map(str, THUMBNAIL_SHAPE))}, "
+                    "in an ellipsoid")
+    digest: None = None
 
     def embed(self, volumes: Tensor) -> Tensor:
-        """Return (B, 640) intensities of (B, 1, X, Y, Z) volumes."""
+        """Return (B, 344) intensities of (B, 1, X, Y, Z) volumes."""
         return thumbnails(volumes)
 
 

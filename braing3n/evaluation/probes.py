@@ -6,6 +6,8 @@ network that merely recognises people would score. What is fitted needs sums ove
 volumes and no volume: see `site_statistics`, `logistic` and `cox`.
 """
 
+import itertools
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -87,7 +89,7 @@ def probe(task: Task, train: LabelledSet, test: LabelledSet, seed: int) -> Probe
         raise CohortError("a probe would be tested on people that it was fitted on",
                           expected="people on one side only", found=f"{len(both)} on both",
                           fix="split by subject")
-    train, test, classes, left_out = _with_classes(task, train, test)
+    train, test, classes, left_out = _with_classes(task, train, test, LEAST_OF_A_CLASS)
     # Many small fits: waiting for each other's threads would take longer than the sums.
     with threadpool_limits(1):
         chosen = fit(task, train, classes, seed)
@@ -112,7 +114,7 @@ def cross_validate(task: Task, data: LabelledSet, seed: int, num_folds: int = 5)
         DivergedError: An iterated fit found no minimum.
         ValueError: The set does not fit the task.
     """
-    data, _, classes, left_out = _with_classes(task, data, data)
+    data, _, classes, left_out = _with_classes(task, data, data, _least_to_deal(num_folds))
     folds = deal_folds(data, _strata(task, data), num_folds, seed)
     strengths, parts, rows = [], [], []
     with threadpool_limits(1):
@@ -171,11 +173,17 @@ def _pairs(data: LabelledSet) -> list[tuple[str, str]]:
             for site, subject in zip(data.sites, data.subjects, strict=True)]
 
 
-def _with_classes(task: Task, train: LabelledSet, test: LabelledSet,
+def _least_to_deal(num_folds: int) -> int:
+    """Return the fewest people of a class of whom enough are left without any one fold."""
+    return next(count for count in itertools.count(LEAST_OF_A_CLASS)
+                if count - math.ceil(count / num_folds) >= LEAST_OF_A_CLASS)
+
+
+def _with_classes(task: Task, train: LabelledSet, test: LabelledSet, least: int,
                   ) -> tuple[LabelledSet, LabelledSet, tuple[str, ...], dict[str, int]]:
     """Return both sets with rows of the task's classes alone, the classes, and what was left out.
 
-    Where the task does not name its classes, they are those that enough people to fit on have.
+    Where the task does not name its classes, they are those that `least` people to fit on have.
     """
     if task.kind != "classification":
         return train, test, (), {}
@@ -183,7 +191,7 @@ def _with_classes(task: Task, train: LabelledSet, test: LabelledSet,
         (value, person) for value, person in zip(train.values.tolist(), train.persons().tolist(),
                                                  strict=True)})
     classes = task.class_names or tuple(sorted(
-        name for name, count in people.items() if count >= LEAST_OF_A_CLASS))
+        name for name, count in people.items() if count >= least))
     others = Counter(str(value) for value in train.values.tolist() if str(value) not in classes)
     if test is not train:
         others.update(str(value) for value in test.values.tolist() if str(value) not in classes)

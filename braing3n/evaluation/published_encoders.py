@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from braing3n.errors import ConfigError
+from braing3n.files import digest_file
 
 SIDE = 96
 
@@ -46,6 +47,7 @@ class PublishedEncoder:
         pooling: How a volume becomes one vector.
         network: From (B, 1, S, S, S) to (B, d), not training.
         device: Where it computes.
+        digest: The sha256 of the file.
         side: S, edge of the cube that it takes.
         is_transposed: Whether it takes (Z, Y, X) rather than (X, Y, Z).
     """
@@ -54,6 +56,7 @@ class PublishedEncoder:
     pooling: str
     network: Callable[[Tensor], Tensor]
     device: torch.device
+    digest: str
     side: int = SIDE
     is_transposed: bool = False
 
@@ -108,7 +111,8 @@ def open_medicalnet(path: Path, device: torch.device, depth: int) -> PublishedEn
     _load(network, read_weights(path), path, may_lack=_COUNTERS, may_have=_SEGMENTATION)
     # Without a last layer, MONAI's forward ends with the mean over places.
     return PublishedEncoder(f"medicalnet{depth}", "mean over places of the last layer",
-                            network.to(device).eval(), device, is_transposed=True)
+                            network.to(device).eval(), device, digest_file(path),
+                            is_transposed=True)
 
 
 def open_brainsegfounder(path: Path, device: torch.device, width: int = 48,
@@ -133,7 +137,7 @@ def open_brainsegfounder(path: Path, device: torch.device, width: int = 48,
 
     copies = f"; the volume in each of its {channels} channels" if channels > 1 else ""
     return PublishedEncoder("brainsegfounder", f"mean over places of the last hidden state{copies}",
-                            last_state, device, side)
+                            last_state, device, digest_file(path), side)
 
 
 def open_brainiac(path: Path, device: torch.device,
@@ -153,7 +157,7 @@ def open_brainiac(path: Path, device: torch.device,
         return tokens[:, 0]                                            # (B, E)
 
     return PublishedEncoder("brainiac", "first token, as its authors do (it is a patch's: there is no "
-                            "CLS token)", first_token, device)
+                            "CLS token)", first_token, device, digest_file(path))
 
 
 PUBLISHED: Mapping[str, Callable[[Path, torch.device], PublishedEncoder]] = MappingProxyType({
@@ -176,7 +180,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError,
             SafetensorError) as error:
         raise ConfigError(f"{path} cannot be read as weights", expected=expected,
-                          found=(str(error).splitlines() or [type(error).__name__])[0][:200],
+                          found=(error.strerror if isinstance(error, OSError) else None)
+                          or "another kind of file, a damaged one, or objects beside tensors",
                           fix="save its state dict alone with torch.save, where you trust the file; "
                               "objects of other kinds are not loaded, as they can run code"
                           ) from error

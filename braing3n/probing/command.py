@@ -14,7 +14,6 @@ from rich.console import Console
 from braing3n.counting import counting
 from braing3n.errors import CohortError, ConfigError, OutputError
 from braing3n.evaluation.encoders import (
-    OwnEncoder,
     Thumbnails,
     VolumeEncoder,
     open_own,
@@ -198,8 +197,7 @@ def _sizes(roster: Roster) -> dict[str, tuple[int, int]]:
 def _row(name: str, encoder: VolumeEncoder | None, features: Mapping[str, Floats]) -> EncoderRow:
     if encoder is None:
         return EncoderRow(name, None, None, None)
-    return EncoderRow(name, encoder.pooling, features[name].shape[1],
-                      encoder.digest if isinstance(encoder, OwnEncoder) else None)
+    return EncoderRow(name, encoder.pooling, features[name].shape[1], encoder.digest)
 
 
 def _check_place(out: Path) -> None:

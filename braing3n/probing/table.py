@@ -28,7 +28,8 @@ class EncoderRow:
         name: As in its column.
         pooling: How a volume becomes one vector; None without weights.
         num_features: None without weights.
-        weights: What names the weights: a digest or a file's name; None for none.
+        weights: The digest of the weights: of ours as a run's record has it, of others' the
+            file's sha256; None for none.
     """
 
     name: str

@@ -42,7 +42,7 @@ def test_random_weights_depend_on_the_seed_alone_and_leave_others_random_numbers
 
 
 def test_thumbnails_say_what_they_are():
-    assert Thumbnails().embed(_volumes()).shape == (2, 640)
+    assert Thumbnails().embed(_volumes()).shape == (2, 344)
     assert "8 x 10 x 8" in Thumbnails().pooling
 
 
