@@ -11,6 +11,7 @@ from braing3n.protocol import Task, fixed_word
 from braing3n.weights import Vector, vector_from_npy
 
 POLL_S = 0.1
+LONGEST_PAUSE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,16 @@ def exchange(
         pending.update(dict.fromkeys(grid.push_messages([message]), message.metadata.dst_node_id))
     deadline = time.monotonic() + timeout_s
     while pending and time.monotonic() < deadline:
-        arrived = False
+        began, arrived = time.monotonic(), False
         for message_id, node in list(pending.items()):
             for reply in grid.pull_messages([message_id]):
                 arrived = True
                 pending.pop(message_id, None)
                 yield node, reply
                 _release(reply)
-        if not arrived:
-            time.sleep(POLL_S)
+        if not arrived:  # hundreds of questions take long: ask for a tenth of the time at most
+            pause_s = min(max(POLL_S, 9 * (time.monotonic() - began)), LONGEST_PAUSE_S)
+            time.sleep(min(pause_s, max(deadline - time.monotonic(), 0)))
 
 
 def _release(reply: Message) -> None:

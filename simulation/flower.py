@@ -145,6 +145,8 @@ def environment(home: Path) -> dict[str, str]:
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        # Ray's own is 15: beside other work, sites then starve. Who wants that calls us with `nice`.
+        "RAY_worker_niceness": kept.get("RAY_worker_niceness", "0"),
         # The programs that the SuperLink starts are found by name.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
     }

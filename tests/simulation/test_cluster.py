@@ -32,7 +32,7 @@ def test_where_nobody_listens_there_is_a_clear_error_within_a_minute(
 ) -> None:
     monkeypatch.setattr(cluster, "CLUSTER_TIMEOUT_S", 15.0)
     began = time.monotonic()
-    with pytest.raises(ConfigError, match="no Ray cluster answers at 127.0.0.1"):
+    with pytest.raises(ConfigError, match="no Ray cluster answers at"):
         check_cluster(f"127.0.0.1:{free_port()}")
     assert time.monotonic() - began < 60
 
@@ -52,7 +52,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     subprocess.run(
         [program("ray"), "start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}",
          "--include-dashboard=false", "--disable-usage-stats", "--num-cpus=2", f"--temp-dir={folder}"],
-        env={**kept, MARK: str(folder)}, check=True, capture_output=True, timeout=120, cwd=folder)
+        env={**kept, MARK: str(folder), "RAY_worker_niceness": "0"},
+        check=True, capture_output=True, timeout=120, cwd=folder)
     try:
         yield f"127.0.0.1:{port}"
         assert any(b"gcs_server" in cmdline(pid) for pid in processes_of(folder, MARK))
