@@ -130,9 +130,14 @@ def _open(site: Site, task: Task, began: float) -> _Opened | Reply:
 def _open_data(site: Site, plan: Plan, task: Task) -> SiteData:
     number = min(task.round_index + 1, plan.stage(task.stage).rounds)  # the evaluation is the last's
 
+    last = time.monotonic()
+
     def show(done: int, total: int) -> None:
-        site.show_progress(stage=task.stage, round=number, doing="reading scans", done=done,
-                           total=total)
+        nonlocal last  # scans that are cached pass by faster than a file can be written for each
+        if time.monotonic() - last >= PROGRESS_EVERY_S:
+            last = time.monotonic()
+            site.show_progress(stage=task.stage, round=number, doing="reading scans", done=done,
+                               total=total)
 
     data = open_site_data(site.config, PRESETS[plan.preset], show)
     site.log_data([*(f"left out {scan.path}: {scan.reason}" for scan in data.skipped), *data.notes])
