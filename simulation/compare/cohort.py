@@ -13,6 +13,7 @@ from braing3n.data.splits import FILE_NAME, Side, place, remember, strata_of
 from braing3n.errors import CohortError, ConfigError
 from braing3n.files import write_text
 from simulation.cohort_rows import CohortRow
+from simulation.partition import SitePart
 from simulation.scan_rows import scan_table
 
 POOLED = "pooled"
@@ -26,10 +27,12 @@ class Sites:
         configs: Each site's settings, with its scans in a table of this comparison.
         split: Every subject's side. Ids have their site's name before them, as two hospitals may
             have a `sub-01` each.
+        parts: Each site's scans.
     """
 
     configs: Mapping[str, SiteConfig]
     split: Mapping[str, Side]
+    parts: tuple[SitePart, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,9 +53,11 @@ def open_sites(site_files: Iterable[Path], out: Path, held_out: float) -> Sites:
         ConfigError: A file is wrong, or sites are not preprocessed alike.
     """
     configs, split, few = dict[str, SiteConfig](), dict[str, Side](), list[str]()
+    parts = list[SitePart]()
     for path in sorted(site_files):
         given = load_site_config(path)
         rows = _rows(given)
+        parts.append(SitePart(given.name, tuple(rows)))
         table = out / "scans" / f"{given.name}.tsv"
         write_text(table, scan_table(rows))
         data = given.data.model_copy(update={
@@ -65,7 +70,7 @@ def open_sites(site_files: Iterable[Path], out: Path, held_out: float) -> Sites:
             few.append(f"{given.name} ({len(sides)})")
         split |= sides
     _check(configs, few, held_out)
-    return Sites(configs, split)
+    return Sites(configs, split, tuple(parts))
 
 
 def write_arm_sites(sites: Sites, names: Iterable[str], folder: Path, *, pooled: bool) -> Path:

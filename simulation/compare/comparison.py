@@ -34,6 +34,7 @@ from simulation.compare.measure import Measured, baseline_features, measure_arm
 from simulation.compare.progress import ArmsProgress
 from simulation.compare.results import Difference, Measure, Result, as_dict, differences_of, results_of
 from simulation.compare.scans import Scans, scans_of
+from simulation.compare.shift import DomainShift, domain_shift
 from simulation.compare.training import arm_folder, train_arms
 from simulation.compare.verdict import FEDERATED, POOLED, verdict
 
@@ -80,6 +81,7 @@ class Comparison:
         verdict: A paragraph on all, then a sentence on each measure.
         left_out: Probes that this cohort does not allow, and why.
         notes: What is odd.
+        shift: What differs between the sites.
     """
 
     plan: Plan
@@ -90,6 +92,7 @@ class Comparison:
     verdict: tuple[str, ...]
     left_out: Mapping[str, str]
     notes: tuple[str, ...]
+    shift: DomainShift
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
@@ -102,6 +105,8 @@ class Comparison:
             "verdict": list(self.verdict), "results": [as_dict(one) for one in self.results],
             "differences": [as_dict(one) for one in self.differences],
             "left_out": dict(self.left_out), "notes": list(self.notes),
+            "domain_shift": [dict(zip(self.shift.header, row, strict=True))
+                             for row in self.shift.rows],
         }
 
 
@@ -127,7 +132,8 @@ def compare(setup: Setup, console: Console) -> Comparison:
     baselines = baseline_features(plan, data)
     if setup.is_harmonised:
         baselines |= _harmonised(figures, scans)
-    done = _judge(Contest(scans, figures, baselines, plan.seed), setup.tasks, plan, setup.out, console)
+    done = _judge(Contest(scans, figures, baselines, plan.seed), setup, plan,
+                  domain_shift(sites, console), console)
     write_text(setup.out / "compare.json", json.dumps(done.as_dict(), indent=1) + "\n")
     return done
 
@@ -179,9 +185,10 @@ def _harmonised(figures: Mapping[Arm, Measured], scans: Scans) -> dict[str, NDAr
             for method, harmonise in METHODS.items()}
 
 
-def _judge(contest: Contest, tasks: Mapping[str, Task], plan: Plan, out: Path,
+def _judge(contest: Contest, setup: Setup, plan: Plan, shift: DomainShift,
            console: Console) -> Comparison:
     """Fit the probes, and say who is ahead of whom."""
+    tasks = setup.tasks
     measures, left_out = [measure_decoder(contest)], dict[str, str]()
     with counting(console, "probing") as show:
         for number, (name, task) in enumerate(tasks.items(), start=1):
@@ -199,10 +206,10 @@ def _judge(contest: Contest, tasks: Mapping[str, Task], plan: Plan, out: Path,
         results += found
         differences += differences_of(measure, _pairs(measure, main[1]), contest.seed)
     notes = tuple(f"{one.measure}: {one.contestant} without {one.note}" for one in results if one.note)
-    seconds = {arm: _seconds(arm_folder(out, arm)) for arm in contest.arms}
+    seconds = {arm: _seconds(arm_folder(setup.out, arm)) for arm in contest.arms}
     return Comparison(plan, seconds, tuple(mains), tuple(results), tuple(differences),
                       tuple(verdict(results, differences, mains)), left_out,
-                      tuple(dict.fromkeys(notes)))
+                      tuple(dict.fromkeys(notes)), shift)
 
 
 def _pairs(measure: Measure, metric: str) -> list[tuple[str, str]]:

@@ -48,6 +48,7 @@ def write_page(done: Comparison, out: Path) -> Path:
                   for name, metric in done.mains],
         arms=[(arm.name, arm.kind, ", ".join(arm.sites), f"{seconds:.0f}", arm.sweep)
               for arm, seconds in done.arms.items()],
+        shift=done.shift, shift_picture=data_uri(done.shift.picture),
         left_out=done.left_out, notes=done.notes, text=done.plan.canonical(),
         differences=[(f"{one.measure} ({UNITS.get(one.metric, one.metric)})", one.against, ahead(one),
                       "n/a" if one.share is None else f"{one.share:.0%}", who_won(one),

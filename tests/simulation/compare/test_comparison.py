@@ -59,7 +59,7 @@ def test_the_page_is_one_file_with_the_verdict_and_every_contestant(compared: Pa
     assert "http" not in page.replace("http-equiv", "")
     for name in ("each site alone", "best single site", "federated", "pooled", "drawn-1"):
         assert f">{name}</th>" in page
-    assert page.count("data:image/png") == 2
+    assert page.count("data:image/png") == 3
 
 
 def test_the_same_command_again_trains_nothing_and_finds_the_same(

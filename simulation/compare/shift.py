@@ -1,0 +1,42 @@
+"""What differs between the sites of a comparison: why a model of one may fail at another."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from braing3n.counting import counting
+from simulation.compare.cohort import Sites
+from simulation.differences_figure import draw_differences
+from simulation.differences_table import sentences, shift_rows
+from simulation.partition import Partition
+from simulation.partitioners import Scheme
+from simulation.site_differences import find_differences
+from simulation.site_intensities import compare_intensities
+
+_SCANS_PER_SITE = 8
+
+
+@dataclass(frozen=True)
+class DomainShift:
+    """Differences between sites, ready to be shown.
+
+    Attributes:
+        picture: A PNG of people, labels and grey values by site.
+        header: Of the table of distances.
+        rows: A line a site.
+        sentences: What they say.
+    """
+
+    picture: bytes
+    header: list[str]
+    rows: list[list[str]]
+    sentences: list[str]
+
+
+def domain_shift(sites: Sites, console: Console) -> DomainShift:
+    """Measure what differs between sites, in people and in grey values of some scans of each."""
+    with counting(console, "comparing grey values") as show:
+        intensities = compare_intensities(sites.parts, _SCANS_PER_SITE, show)
+    found = find_differences(Partition(sites.parts, (), (), Scheme()), intensities)
+    header, rows = shift_rows(found)
+    return DomainShift(draw_differences(found), header, rows, sentences(found))
