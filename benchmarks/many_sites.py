@@ -2,9 +2,9 @@
 
     python benchmarks/many_sites.py [--sites 200] [--rounds 3] [--out DIR]
 
-The smallest cohort that works: one phantom, whose subjects are dealt out so that each site has as many
-as a site must have to be trained on. Runs `braing3n sim run` as a user does, nano, with few local steps,
-and ends with one JSON line.
+The smallest cohort that works: one phantom, whose subjects are dealt out so that each site has as
+many as a site must have to be trained on. Runs `braing3n sim run` as a user does, nano, with few local
+steps, and ends with one JSON line.
 """
 
 import argparse
@@ -95,7 +95,8 @@ def main() -> None:
         if not partition.exists():
             deal(cohort, options.sites, partition)
         extra = [] if options.parallel is None else ["--parallel", str(options.parallel)]
-        found = measure(partition, folder / "run", f"name=many stages.diffusion.sampling_steps=2 {sweep}",
+        sweep = f"name=many stages.diffusion.sampling_steps=2 {sweep}"
+        found = measure(partition, folder / "run", sweep,
                         ["--plan", str(PLANS / "demo.yaml"), *extra])
         print(json.dumps(found))
     finally:

@@ -37,8 +37,11 @@ class Memory:
 
 def costs_table(record: Mapping[str, Any]) -> Table:
     """Return run.json's stages as a table: rounds, seconds a round, peak memory."""
-    table = Table("stage", "rounds", "seconds a round", "peak memory of all processes")
-    peaks = record.get("simulation", {}).get("peak_memory_mb", {})
+    taken = record.get("simulation", {})
+    peaks = taken.get("peak_memory_mb", {})
+    is_elsewhere = taken and taken["parallel"] is None
+    table = Table("stage", "rounds", "seconds a round",
+                  f"peak memory of all processes{', without the cluster' if is_elsewhere else ''}")
     for stage in record["stages"]:
         rounds = stage["participation"]
         seconds = sum(entry["seconds"] for entry in rounds) / max(len(rounds), 1)

@@ -77,7 +77,7 @@ def test_a_run_on_an_existing_cluster_leaves_it_as_it_was(
 ) -> None:
     done = subprocess.run(
         [PROGRAM, "sim", "run", "--cohort", phantom_cohort, "--out", "out", "--sweep", short_plan,
-         "--ray-address", head], cwd=tmp_path, text=True, capture_output=True, check=False, timeout=400)
+         "--ray-address", head], cwd=tmp_path, text=True, capture_output=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("completed\n")
     assert f"as many as the Ray cluster at {head} has cores" in done.stderr
