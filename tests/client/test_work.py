@@ -19,7 +19,8 @@ def test_cached_scans_pass_by_without_a_file_written_for_each(
     sites = write_site_files(find_site_folders(phantom_cohort), tmp_path)
     site = Site(load_site_config(next(iter(sorted(sites.glob("*.yaml"))))))
     plan = load_plan(PLANS / "demo.yaml")
-    task = Task(run="r", plan=plan.canonical(), plan_digest=plan.digest, stage="pretrain", round_index=0)
+    task = Task(run="r", plan=plan.canonical(), plan_digest=plan.digest, stage="pretrain",
+                round_index=0)
     data = _open_data(site, plan, task)
     shown: list[dict[str, Any]] = []
     monkeypatch.setattr(Site, "show_progress", lambda _, **what: shown.append(what))
