@@ -1,21 +1,14 @@
 """What a running simulation shows: stage, round, each site's step and loss, time left."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TimeRemainingColumn
 
 from braing3n.plan import Plan
+from simulation.bars import Bars, read_record
 
 PLAIN_EVERY_S = 10.0
 MOST_SITES = 8
@@ -42,25 +35,19 @@ class RunProgress:
         self._last_line = (0.0, "")
         self._first: tuple[float, float] | None = None
         self.stage = ""
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=console,
-        )
-        self._bars: dict[str, TaskID] = {}
+        self._bars = Bars(console, TimeRemainingColumn())
 
     def __enter__(self) -> "RunProgress":
-        if self._console.is_terminal:
-            self._progress.start()
+        self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._progress.stop()
+        self._bars.stop()
 
     def update(self) -> bool:
         """Read the files once, show what they say, and return whether they say it is over."""
-        run = _read(self._out / "run.json")
-        sites = {path.parent.name: _read(path)
+        run = read_record(self._out / "run.json")
+        sites = {path.parent.name: read_record(path)
                  for path in sorted((self._out / "sites").glob("*/progress.json"))}
         if not run.get("stages"):
             self._show("starting Flower's simulation runtime", 0.0, {}, "")
@@ -93,11 +80,11 @@ class RunProgress:
         if len(sites) > MOST_SITES:  # hundreds of bars help nobody
             details = {"sites at work or done": f"{len(sites)}"}
             sites = {}
-        if self._console.is_terminal:
-            self._show_bar("run", headline, share, "")
+        if self._bars.is_live:
+            self._bars.show("run", headline, share, "")
             for name, what in sites.items():
                 part = what["done"] / max(what["total"], 1)
-                self._show_bar(name, f"  {name}", part, details[name])
+                self._bars.show(name, f"  {name}", part, details[name])
             return
         now = time.monotonic()
         if mark == self._last_line[1] and now - self._last_line[0] < PLAIN_EVERY_S:
@@ -119,12 +106,6 @@ class RunProgress:
             return ""
         return f", about {(elapsed - began) / (share - before) * (1 - share):.0f} s left"
 
-    def _show_bar(self, key: str, description: str, share: float, detail: str) -> None:
-        if key not in self._bars:
-            self._bars[key] = self._progress.add_task(description, total=1.0, detail="")
-        self._progress.update(self._bars[key], description=description, completed=share,
-                              detail=detail)
-
 
 def _is_over(run: dict[str, Any]) -> bool:
     return str(run.get("status", "running")) != "running"
@@ -139,12 +120,3 @@ def _work(plan: Plan, stage: Any) -> float:
 def _detail(what: dict[str, Any]) -> str:
     loss = f", loss {what['loss']:.3f}" if "loss" in what else ""
     return f"{what['doing']} {what['done']}/{what['total']}{loss}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return a file that another process may be replacing; empty if it is not there yet."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return content

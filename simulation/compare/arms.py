@@ -20,12 +20,19 @@ class Arm:
             federation of all other sites; `drawn`: some sites a round.
         sites: Whose scans it trains on.
         sweep: What it replaces in the plan.
+        drawn: How many of the sites train in each round; None is all.
     """
 
     name: str
     kind: Kind
     sites: tuple[str, ...]
     sweep: str = ""
+    drawn: int | None = None
+
+    @property
+    def num_at_work(self) -> int:
+        """How many sites' work a round of it is."""
+        return len(self.sites) if self.drawn is None else min(self.drawn, len(self.sites))
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ def choose_arms(plan: Plan, sites: Sequence[str], asked: Asked) -> tuple[Arm, ..
     arms += [Arm(f"federated-{name}", "federated", everybody, _optimizer(plan, name))
              for name in asked.optimizers]
     arms += [Arm(f"drawn-{count}", "drawn", everybody,
-                 f"sites_per_round={count} min_sites={min(count, plan.min_sites)}")
+                 f"sites_per_round={count} min_sites={min(count, plan.min_sites)}", drawn=count)
              for count in asked.drawn]
     if asked.leave_one_out:
         arms += [Arm(f"without-{left}", "without", tuple(s for s in everybody if s != left),
