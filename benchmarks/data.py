@@ -30,7 +30,7 @@ from braing3n.data.preprocess import preprocess
 from braing3n.data.reading import load_scan
 from braing3n.data.site_data import open_site_data
 from braing3n.presets import PRESETS, Preset
-from simulation.phantom import write_phantom
+from simulation.phantom.write import write_phantom
 
 BATCH = 8
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from simulation.phantom import write_phantom
+from simulation.phantom.write import write_phantom
 
 
 def main() -> None:

@@ -33,9 +33,9 @@ from braing3n.objectives import mean_volume, open_objective
 from braing3n.plan import STAGE_NAMES, Plan, load_plan
 from braing3n.presets import PRESETS
 from braing3n.weights import load_weights
-from simulation.fidelity import measure_age_fidelity
 from simulation.grid import run_locally
-from simulation.phantom import write_phantom
+from simulation.phantom.fidelity import measure_age_fidelity
+from simulation.phantom.write import write_phantom
 from simulation.run import PLANS
 from simulation.sites import find_site_folders, write_site_files
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from simulation.cohorts_cli import app as cohorts
-from simulation.compare_cli import compare
-from simulation.partition_cli import partition as split
+from simulation.cohorts.command import app as cohorts
+from simulation.compare.command import compare
+from simulation.partition.command import partition as split
 
 app = typer.Typer(no_args_is_help=True, help="Simulate a federation on this machine.")
 app.add_typer(cohorts, name="cohorts")
@@ -48,8 +48,8 @@ def run(
 
     Interrupted, the same command goes on. Exit codes: 0 done, 1 the run failed, 2 misuse.
     """
-    from simulation.order import Order  # noqa: PLC0415  # keeps --help fast
     from simulation.run import PLANS, read_run, simulate  # noqa: PLC0415
+    from simulation.running.order import Order  # noqa: PLC0415  # keeps --help fast
 
     order = Order(plan or PLANS / "demo.yaml", " ".join(sweep or []), cohort, partition, parallel,
                   ray_address)
@@ -70,7 +70,7 @@ def phantom(
 ) -> None:
     """Write the embedded cohort: synthetic brains whose true volumes are known."""
     from braing3n.counting import counting  # noqa: PLC0415
-    from simulation.phantom import write_phantom  # noqa: PLC0415
+    from simulation.phantom.write import write_phantom  # noqa: PLC0415
 
     with counting(Console(stderr=True), "making brains") as show:
         folder = write_phantom(out, sites=sites, subjects=subjects, seed=seed, voxel_mm=voxel_mm,

@@ -16,13 +16,13 @@ from braing3n.counting import counting
 from braing3n.errors import OutputError, RunFailedError
 from braing3n.files import replacing, write_text
 from braing3n.plan import Plan, load_plan
-from simulation.costs import Memory, costs_table
-from simulation.flower import home_of, log_of, run_on_flower
-from simulation.order import PHANTOM_SITES, Order, describe_data, find_capacity, find_sources
-from simulation.out_folder import forget_home, mark_finished, note_home, open_out
-from simulation.parallel import Capacity
-from simulation.processes import open_watchdog
-from simulation.progress import RunProgress
+from simulation.running.costs import Memory, costs_table
+from simulation.running.flower import home_of, log_of, run_on_flower
+from simulation.running.order import PHANTOM_SITES, Order, describe_data, find_capacity, find_sources
+from simulation.running.out_folder import forget_home, mark_finished, note_home, open_out
+from simulation.running.parallel import Capacity
+from simulation.running.processes import open_watchdog
+from simulation.running.progress import RunProgress
 from simulation.sites import find_site_folders, write_site_files
 
 PLANS = Path(__file__).parent / "plans"
@@ -92,7 +92,7 @@ def _go_on(out: Path, plan: Plan, console: Console) -> None:
 
 def make_phantom(out: Path, plan: Plan, console: Console) -> Path:
     """Write the embedded cohort with the plan's seed, and say so."""
-    from simulation.phantom import write_phantom  # noqa: PLC0415  # nilearn takes a second
+    from simulation.phantom.write import write_phantom  # noqa: PLC0415  # nilearn takes a second
 
     with counting(console, "making the embedded cohort") as show:
         return write_phantom(out, sites=PHANTOM_SITES, seed=plan.seed, progress=show)
@@ -178,7 +178,7 @@ def generate_brains(out: Path, plan: Plan, console: Console) -> None:
     """Generate brains with the finished model, and write down how well their anatomy follows."""
     from braing3n.evaluation.generation import age_by_diagnosis, open_sampler  # noqa: PLC0415
     from braing3n.weights import load_weights  # noqa: PLC0415
-    from simulation.fidelity import measure_age_fidelity  # noqa: PLC0415
+    from simulation.phantom.fidelity import measure_age_fidelity  # noqa: PLC0415
 
     record = read_run(out)
     if "generation" not in record or not (out / "generated.npz").exists():

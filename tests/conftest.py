@@ -59,7 +59,7 @@ def test_data() -> Path:
 @pytest.fixture(scope="session")
 def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two hospitals with five synthetic subjects each; read it, never write to it."""
-    from simulation.phantom import write_phantom
+    from simulation.phantom.write import write_phantom
 
     out = tmp_path_factory.mktemp("cohort") / "phantom"
     return write_phantom(out, sites=2, subjects=10, seed=3)

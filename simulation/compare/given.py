@@ -60,7 +60,7 @@ def cores() -> int:
 def _phantom(folder: Path, seed: int, console: Console) -> Path:
     if (folder / "truth.tsv").exists():  # it appears whole or not at all
         return folder
-    from simulation.phantom import write_phantom  # noqa: PLC0415  # nilearn takes a second
+    from simulation.phantom.write import write_phantom  # noqa: PLC0415  # nilearn takes a second
 
     with counting(console, "making the embedded cohort") as show:
         return write_phantom(folder, sites=NUM_SITES, subjects=NUM_SUBJECTS, seed=seed, progress=show)

@@ -6,12 +6,12 @@ from rich.console import Console
 
 from braing3n.counting import counting
 from simulation.compare.cohort import Sites
-from simulation.differences_figure import draw_differences
-from simulation.differences_table import sentences, shift_rows
-from simulation.partition import Partition
-from simulation.partitioners import Scheme
-from simulation.site_differences import find_differences
-from simulation.site_intensities import compare_intensities
+from simulation.partition.differences import find_differences
+from simulation.partition.figure import draw_differences
+from simulation.partition.intensities import compare_intensities
+from simulation.partition.partitioners import Scheme
+from simulation.partition.parts import Partition
+from simulation.partition.table import sentences, shift_rows
 
 _SCANS_PER_SITE = 8
 

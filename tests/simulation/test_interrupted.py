@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 
 from braing3n.errors import ConfigError, OutputError
-from simulation import fidelity
 from simulation import run as simulation_run
 from simulation.grid import run_locally
-from simulation.order import Order
-from simulation.processes import processes_of
+from simulation.phantom import fidelity
 from simulation.run import PLANS, simulate
+from simulation.running.order import Order
+from simulation.running.processes import processes_of
 from simulation.sites import find_site_folders, write_site_files
 
 PROGRAM = Path(sys.executable).parent / "braing3n"
@@ -41,7 +41,7 @@ def light(monkeypatch: pytest.MonkeyPatch, phantom_cohort: Path) -> list[str]:
         done.append("federation")
         run_locally(Path(config["plan"]), Path(config["sites"]), out, sweep=config["sweep"])
 
-    monkeypatch.setattr("simulation.phantom.write_phantom", phantom)
+    monkeypatch.setattr("simulation.phantom.write.write_phantom", phantom)
     monkeypatch.setattr(simulation_run, "run_federation", federation)
     measure = fidelity.measure_age_fidelity
 
@@ -49,7 +49,7 @@ def light(monkeypatch: pytest.MonkeyPatch, phantom_cohort: Path) -> list[str]:
         done.append("brains")
         return measure(sampler, seed, 4)
 
-    monkeypatch.setattr("simulation.fidelity.measure_age_fidelity", measured)
+    monkeypatch.setattr("simulation.phantom.fidelity.measure_age_fidelity", measured)
     monkeypatch.setattr(simulation_run, "AGES", (40.0,))
     monkeypatch.setattr(simulation_run, "DIAGNOSES", ("HC",))
     return done

@@ -1,0 +1,1 @@
+"""Public cohorts: one YAML file each, and how their tables are read."""

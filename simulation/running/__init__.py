@@ -1,0 +1,1 @@
+"""A run on Flower's simulation runtime: processes, memory, progress, interruptions."""
