@@ -122,3 +122,20 @@ def test_ssim_of_a_volume_with_itself_is_one() -> None:
     torch.testing.assert_close(
         structural_similarity(volume, volume, torch.ones_like(volume)), ones, atol=1e-4, rtol=0
     )
+
+
+def test_a_volume_and_its_gradient_are_the_same_alone_and_in_a_batch(tiny: Preset) -> None:
+    torch.manual_seed(0)
+    decoder = LatentDecoder(tiny)
+    latents = torch.randn(3, tiny.latent_channels, *tiny.grid)
+    gradients = []
+    for chosen in (latents, latents[:1]):
+        chosen = chosen.clone().requires_grad_()
+        decoder.zero_grad()
+        volumes = decoder.decode(chosen)
+        assert len(volumes) == len(chosen)
+        volumes[0].square().sum().backward()
+        weights = torch.cat([p.grad.flatten() for p in decoder.cnn.parameters() if p.grad is not None])
+        gradients.append((volumes[0].detach(), chosen.grad[0], weights))
+    for batch, alone in zip(*gradients, strict=True):
+        torch.testing.assert_close(alone, batch, rtol=1e-4, atol=1e-5)
