@@ -129,8 +129,8 @@ def test_a_volume_and_its_gradient_are_the_same_alone_and_in_a_batch(tiny: Prese
     decoder = LatentDecoder(tiny)
     latents = torch.randn(3, tiny.latent_channels, *tiny.grid)
     gradients = []
-    for chosen in (latents, latents[:1]):
-        chosen = chosen.clone().requires_grad_()
+    for given in (latents, latents[:1]):
+        chosen = given.clone().requires_grad_()
         decoder.zero_grad()
         volumes = decoder.decode(chosen)
         assert len(volumes) == len(chosen)
