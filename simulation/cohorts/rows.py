@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from braing3n.conditions import Conditions
 from braing3n.config import DataConfig
 from braing3n.data.cohort import Cohort, open_cohort
 from braing3n.data.people.codebook import Codebook, notes_of, open_codebook
@@ -16,52 +15,13 @@ from braing3n.data.sidecar import Sidecars
 from braing3n.data.tree import Kind, describe
 from braing3n.errors import CohortError
 from simulation.cohorts.definitions import CohortDefinition
+from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.partition.scanners import scanner_column, scanner_of, scanners_of
 from simulation.sites import find_site_folders
 
 _MAGNET = "MagneticFieldStrength"
 # A number that a program has made of a code.
 _FLOAT = re.compile(r"([0-9]+)\.0+")
-
-
-@dataclass(frozen=True)
-class CohortRow:
-    """One scan, or one row of a table that lists no scans.
-
-    Attributes:
-        subject: Whose it is.
-        session: The visit, or None.
-        site: Where it was made, as it is spelled; None where that is not told.
-        conditions: What is known of it.
-        path: The scan; None for a row without.
-        scanner: Its maker and model, or None.
-        cohort: Which of several cohorts it is of; None where there is one alone.
-    """
-
-    subject: str
-    session: str | None
-    site: str | None
-    conditions: Conditions
-    path: Path | None = None
-    scanner: str | None = None
-    cohort: str | None = None
-
-
-@dataclass(frozen=True)
-class CohortRows:
-    """What was read of a cohort.
-
-    Attributes:
-        rows: In the order of the table or of the names of files.
-        notes: What was left aside or not understood.
-        repeated: Ids with several rows that name no visit, in a table of people.
-        excluded: Rows of who is no subject by the definition, such as a phantom.
-    """
-
-    rows: tuple[CohortRow, ...]
-    notes: tuple[str, ...]
-    repeated: tuple[str, ...] = ()
-    excluded: tuple[CohortRow, ...] = ()
 
 
 def read_cohort(source: Path, definition: CohortDefinition) -> CohortRows:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from simulation.cohorts.rows import CohortRow
+from simulation.cohorts.row import CohortRow
 
 _COLUMNS = ("subject", "session", "path", "modality", "age", "sex", "diagnosis", "severity",
             "field_strength", "site")

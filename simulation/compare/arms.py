@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from braing3n.plan import Plan, ServerOptimizerPlan
@@ -80,6 +81,11 @@ def choose_arms(plan: Plan, sites: Sequence[str], asked: Asked) -> tuple[Arm, ..
                      f"min_sites={min(plan.min_sites, len(everybody) - 1)}") for left in everybody]
     arms += [Arm(f"local-{name}", "local", (name,), alone) for name in everybody]
     return tuple(arms)
+
+
+def arm_folder(out: Path, arm: Arm) -> Path:
+    """Return where an arm's run is in a comparison's folder."""
+    return out / "arms" / arm.name
 
 
 def _one_place(plan: Plan) -> str:

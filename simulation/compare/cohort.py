@@ -12,7 +12,7 @@ from braing3n.data.examples import MIN_SUBJECTS_FOR_MOMENTS
 from braing3n.data.splits import FILE_NAME, Side, place, remember, strata_of
 from braing3n.errors import CohortError, ConfigError
 from braing3n.files import write_text
-from simulation.cohorts.rows import CohortRow
+from simulation.cohorts.row import CohortRow
 from simulation.cohorts.scan_table import scan_table
 from simulation.partition.parts import SitePart
 

@@ -19,7 +19,7 @@ from braing3n.evaluation.tasks import Task
 from braing3n.files import canonical_json, digest_bytes, write_text
 from braing3n.plan import Plan, load_plan
 from braing3n.presets import PRESETS
-from simulation.compare.arms import Arm, Asked, choose_arms
+from simulation.compare.arms import Arm, Asked, arm_folder, choose_arms
 from simulation.compare.cohort import Sites, open_sites, write_arm_sites
 from simulation.compare.contest import (
     LOCAL,
@@ -35,7 +35,7 @@ from simulation.compare.progress import ArmsProgress
 from simulation.compare.results import Difference, Measure, Result, as_dict, differences_of, results_of
 from simulation.compare.scans import Scans, scans_of
 from simulation.compare.shift import DomainShift, domain_shift
-from simulation.compare.training import arm_folder, train_arms
+from simulation.compare.training import train_arms
 from simulation.compare.verdict import FEDERATED, POOLED, verdict
 
 _SETTINGS = "settings.json"

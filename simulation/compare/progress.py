@@ -8,8 +8,7 @@ from rich.console import Console
 
 from braing3n.plan import Plan
 from simulation.bars import Bars, read_record
-from simulation.compare.arms import Arm
-from simulation.compare.training import arm_folder
+from simulation.compare.arms import Arm, arm_folder
 
 PLAIN_EVERY_S = 15.0
 

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 
 from braing3n.errors import RunFailedError
-from simulation.compare.arms import Arm
+from simulation.compare.arms import Arm, arm_folder
 from simulation.compare.cohort import Sites, write_arm_sites
 from simulation.grid import run_locally
 
@@ -51,11 +51,6 @@ def train_arms(plan: Path, sweep: str, arms: Sequence[Arm], sites: Sites, out: P
                     found=str(failed.exception()),
                     fix=f"look into the logs in {arm_folder(out, jobs[failed])}, mend it, and give "
                         "the same command again: what is trained is kept") from failed.exception()
-
-
-def arm_folder(out: Path, arm: Arm) -> Path:
-    """Return where an arm's run is."""
-    return out / "arms" / arm.name
 
 
 def is_trained(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from braing3n.data.splits import strata_of
-from simulation.cohorts.rows import CohortRow
+from simulation.cohorts.row import CohortRow
 from simulation.partition.intensities import Intensities
 from simulation.partition.parts import Partition
 from simulation.partition.skew import (

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from braing3n.errors import ConfigError
 from braing3n.preflight.groups import site_key
-from simulation.cohorts.rows import CohortRow, CohortRows
+from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.partition.partitioners import LabelName, Member, Scheme, assign
 
 SmallSites = Literal["keep", "drop", "merge"]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from braing3n.errors import CohortError, ConfigError
 from simulation.cohorts.definitions import CohortDefinition, find_definition, load_definition_of_mapping
-from simulation.cohorts.rows import CohortRow, CohortRows, read_cohort, read_site_folders
+from simulation.cohorts.row import CohortRow, CohortRows
+from simulation.cohorts.rows import read_cohort, read_site_folders
 from simulation.sites import find_site_folders
 
 

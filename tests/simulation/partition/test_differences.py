@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from braing3n.conditions import Conditions
-from simulation.cohorts.rows import CohortRow, CohortRows
+from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.partition.differences import age_summary, find_differences
 from simulation.partition.intensities import EDGES, Intensities, Profile
 from simulation.partition.parts import partition_cohort

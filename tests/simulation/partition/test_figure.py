@@ -5,7 +5,7 @@ import pytest
 from matplotlib.image import imread
 
 from braing3n.conditions import Conditions
-from simulation.cohorts.rows import CohortRow, CohortRows
+from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.partition.differences import find_differences
 from simulation.partition.figure import draw_differences
 from simulation.partition.intensities import Intensities, Profile

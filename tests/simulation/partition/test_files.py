@@ -8,7 +8,7 @@ from braing3n.conditions import VARIABLES, Conditions
 from braing3n.config import load_site_config
 from braing3n.data.cohort import open_cohort
 from braing3n.errors import OutputError
-from simulation.cohorts.rows import CohortRow, CohortRows
+from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.partition.differences import find_differences
 from simulation.partition.files import write_partition
 from simulation.partition.parts import partition_cohort

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from braing3n.conditions import Conditions
-from simulation.cohorts.rows import CohortRow
+from simulation.cohorts.row import CohortRow
 from simulation.partition.intensities import EDGES, compare_intensities
 from simulation.partition.parts import SitePart
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from braing3n.conditions import Conditions
 from braing3n.errors import CohortError, ConfigError
 from simulation.cohorts.definitions import find_definition
-from simulation.cohorts.rows import CohortRow, CohortRows, read_cohort
+from simulation.cohorts.row import CohortRow, CohortRows
+from simulation.cohorts.rows import read_cohort
 from simulation.partition.partitioners import Scheme
 from simulation.partition.parts import MERGED, partition_cohort
 
