@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from braing3n.config import load_site_config
 from braing3n.counting import counting
-from braing3n.data.site_data import SiteData, open_site_data
-from braing3n.errors import CohortError, DivergedError, OutputError
+from braing3n.errors import OutputError
 from braing3n.evaluation.metrics import NUM_RESAMPLES
 from braing3n.evaluation.tasks import Task
 from braing3n.files import canonical_json, digest_bytes, write_text
 from braing3n.plan import Plan, load_plan
-from braing3n.presets import PRESETS
 from simulation.compare.arms import Arm, Asked, arm_folder, choose_arms
 from simulation.compare.cohort import Sites, open_sites, write_arm_sites
 from simulation.compare.contest import (
@@ -27,15 +24,15 @@ from simulation.compare.contest import (
     Contest,
     best_single,
     measure_decoder,
-    measure_task,
 )
 from simulation.compare.harmonise import METHODS
-from simulation.compare.measure import Measured, baseline_features, measure_arm
+from simulation.compare.measure import Measured, baseline_features
+from simulation.compare.probing import measure_tasks
 from simulation.compare.progress import ArmsProgress
 from simulation.compare.results import Difference, Measure, Result, as_dict, differences_of, results_of
 from simulation.compare.scans import Scans, scans_of
 from simulation.compare.shift import DomainShift, domain_shift
-from simulation.compare.training import train_arms
+from simulation.compare.training import measure_arms, open_sites_data, train_arms
 from simulation.compare.verdict import FEDERATED, POOLED, verdict
 
 _SETTINGS = "settings.json"
@@ -126,9 +123,12 @@ def compare(setup: Setup, console: Console) -> Comparison:
     with ArmsProgress(setup.out, plan, arms, console) as progress:
         train_arms(setup.plan_path, sweep, arms, sites, setup.out, setup.parallel,
                    progress.update)
-    data = _open_evaluation(sites, plan, setup.out, console)
+    folder = write_arm_sites(sites, sites.names, setup.out / "evaluation" / "sites", pooled=False)
+    with console.status("reading all scans"):
+        data = open_sites_data(folder, plan)
     scans = scans_of(data)
-    figures = _measure(arms, plan, data, setup.out, console)
+    with counting(console, "measuring arms") as show:
+        figures = measure_arms(plan, arms, folder, setup.out, setup.parallel, show)
     baselines = baseline_features(plan, data)
     if setup.is_harmonised:
         baselines |= _harmonised(figures, scans)
@@ -157,26 +157,6 @@ def _remember_settings(out: Path, plan: Plan, sites: Sites) -> None:
     write_text(path, json.dumps(now, indent=1) + "\n")
 
 
-def _open_evaluation(sites: Sites, plan: Plan, out: Path, console: Console) -> dict[str, SiteData]:
-    folder = write_arm_sites(sites, sites.names, out / "evaluation" / "sites", pooled=False)
-    data = {}
-    for name in sites.names:
-        with counting(console, f"reading {name}'s scans") as show:
-            data[name] = open_site_data(load_site_config(folder / f"{name}.yaml"), PRESETS[plan.preset],
-                                        show)
-    return data
-
-
-def _measure(arms: Sequence[Arm], plan: Plan, data: Mapping[str, SiteData], out: Path,
-             console: Console) -> dict[Arm, Measured]:
-    figures = {}
-    for arm in arms:
-        with counting(console, f"measuring {arm.name}") as show:
-            figures[arm] = measure_arm(arm_folder(out, arm), plan, data,
-                                       out / "measures" / f"{arm.name}.npz", show)
-    return figures
-
-
 def _harmonised(figures: Mapping[Arm, Measured], scans: Scans) -> dict[str, NDArray[np.float32]]:
     """Return the harmonised embeddings of the federation and of pooled training."""
     return {f"{arm.name}, {method}": harmonise(measured.features, scans.sites, scans.is_test
@@ -189,16 +169,10 @@ def _judge(contest: Contest, setup: Setup, plan: Plan, shift: DomainShift,
            console: Console) -> Comparison:
     """Fit the probes, and say who is ahead of whom."""
     tasks = setup.tasks
-    measures, left_out = [measure_decoder(contest)], dict[str, str]()
     with counting(console, "probing") as show:
-        for number, (name, task) in enumerate(tasks.items(), start=1):
-            try:
-                measures.append(measure_task(name, task, contest))
-            except (CohortError, DivergedError) as error:
-                left_out[name] = f"{error.what}: expected {error.expected}, found {error.found}"
-            show(number, len(tasks))
+        probed, left_out = measure_tasks(tasks, contest, setup.parallel, show)
     results, differences, mains = list[Result](), list[Difference](), list[tuple[str, str]]()
-    for measure in measures:
+    for measure in (measure_decoder(contest), *probed):
         found = results_of(measure, contest.seed)
         main = (measure.name, found[0].metric)
         if measure.name not in tasks or tasks[measure.name].variable != "site":

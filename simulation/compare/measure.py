@@ -1,6 +1,6 @@
 """What an arm's networks make of every scan: its embedding, and how well it is decoded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,25 +38,25 @@ class Measured:
     ssim: NDArray[np.float32]
 
 
-def measure_arm(run: Path, plan: Plan, data: Mapping[str, SiteData], kept: Path,
-                progress: Callable[[int, int], None] | None = None) -> Measured:
-    """Measure a finished run on all sites' scans; figures that are kept already are read.
+def read_measured(kept: Path) -> Measured:
+    """Return an arm's figures, as `measure_arm` kept them."""
+    with np.load(kept) as stored:
+        return Measured(stored["features"], stored["psnr"], stored["ssim"])
+
+
+def measure_arm(run: Path, plan: Plan, data: Mapping[str, SiteData], kept: Path) -> None:
+    """Measure a finished run on all sites' scans, and keep its figures in a file.
 
     Args:
         run: The arm's run.
         plan: What it was trained by.
         data: All sites'.
-        kept: The file where figures are kept.
-        progress: Called with (scans done, scans in all).
+        kept: The file.
     """
-    if kept.exists():
-        with np.load(kept) as stored:
-            return Measured(stored["features"], stored["psnr"], stored["ssim"])
     encoder = Encoder(PRESETS[plan.preset]).eval()
     encoder.load_state_dict(load_weights(run / "model" / "encoder.safetensors"))
     decoder = open_decoder(plan, load_weights(run / "model" / "decoder.safetensors"),
                            torch.device("cpu"))
-    total = sum(len(site.train) + len(site.held_out) for site in data.values())
     features, peaks, structures = [], [], []
     with torch.no_grad():
         for site in data.values():
@@ -68,13 +68,10 @@ def measure_arm(run: Path, plan: Plan, data: Mapping[str, SiteData], kept: Path,
                     decoded = decoder.decode(decoder.project(encoder(volume))) if is_held_out else None
                     peaks.append(nothing if decoded is None else psnr(volume, decoded))
                     structures.append(nothing if decoded is None else ssim(volume, decoded))
-                    if progress is not None:
-                        progress(sum(map(len, features)), total)
     figures = Measured(*(torch.cat(parts).numpy() for parts in (features, peaks, structures)))
     with replacing(kept) as part:
         np.savez(part, allow_pickle=False, features=figures.features, psnr=figures.psnr,
                  ssim=figures.ssim)
-    return figures
 
 
 def baseline_features(plan: Plan, data: Mapping[str, SiteData]) -> dict[str, NDArray[np.float32]]:

@@ -1,14 +1,20 @@
-"""Training the arms of a comparison, several at a time, each in a process of its own."""
+"""Training and measuring the arms of a comparison, several at a time, each in a process of its own."""
 
 import json
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from pathlib import Path
 
+from braing3n.config import load_site_config
+from braing3n.data.site_data import SiteData, open_site_data
 from braing3n.errors import RunFailedError
+from braing3n.plan import Plan
+from braing3n.presets import PRESETS
+from braing3n.yaml_files import parse
 from simulation.compare.arms import Arm, arm_folder
 from simulation.compare.cohort import Sites, write_arm_sites
+from simulation.compare.measure import Measured, measure_arm, read_measured
 from simulation.grid import run_locally
 
 POLL_S = 1.0
@@ -53,6 +59,36 @@ def train_arms(plan: Path, sweep: str, arms: Sequence[Arm], sites: Sites, out: P
                         "the same command again: what is trained is kept") from failed.exception()
 
 
+def measure_arms(plan: Plan, arms: Sequence[Arm], sites: Path, out: Path, parallel: int,
+                 progress: Callable[[int, int], None]) -> dict[Arm, Measured]:
+    """Measure every arm that is not measured yet, and return all figures.
+
+    Args:
+        plan: The federation's plan.
+        arms: All of them, trained.
+        sites: Folder of settings, one a site, whose scans are cached.
+        out: The comparison's folder.
+        parallel: Arms at a time.
+        progress: Called with (arms done, arms in all).
+    """
+    files = {arm: out / "measures" / f"{arm.name}.npz" for arm in arms}
+    todo = [arm for arm in arms if not files[arm].exists()]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(parallel, spawn) as workers:
+        jobs = [workers.submit(_measure, arm_folder(out, arm), plan.canonical(), sites, files[arm])
+                for arm in todo]
+        for number, job in enumerate(as_completed(jobs), start=len(arms) - len(todo) + 1):
+            job.result()
+            progress(number, len(arms))
+    return {arm: read_measured(file) for arm, file in files.items()}
+
+
+def open_sites_data(folder: Path, plan: Plan) -> dict[str, SiteData]:
+    """Return all sites' data, by name."""
+    configs = [load_site_config(path) for path in sorted(folder.glob("*.yaml"))]
+    return {config.name: open_site_data(config, PRESETS[plan.preset]) for config in configs}
+
+
 def is_trained(folder: Path) -> bool:
     """Return whether an arm's run is finished."""
     try:
@@ -60,6 +96,14 @@ def is_trained(folder: Path) -> bool:
     except (OSError, ValueError, KeyError):
         return False
     return str(status).startswith("completed")
+
+
+def _measure(run: Path, plan: str, sites: Path, kept: Path) -> None:
+    import torch  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    parsed = parse(Plan, json.loads(plan), "the plan")
+    measure_arm(run, parsed, open_sites_data(sites, parsed), kept)
 
 
 def _train(plan: Path, sweep: str, out: Path) -> None:
