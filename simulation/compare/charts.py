@@ -1,35 +1,38 @@
 """The comparison's pictures, as PNG bytes."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from braing3n.pages import COLOURS, png
+from simulation.compare.contest import LOCAL, UNSEEN
 from simulation.compare.results import LESS_IS_BETTER, Result
-from simulation.compare.verdict import UNITS
+from simulation.compare.verdict import FEDERATED, POOLED, UNITS
 
 _DPI = 140
 _WIDTH_INCHES = 4.6
 _ROW_INCHES = 0.27
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _SOFT = "#59636e"
+# The same in every picture; all others are grey.
+_STYLES = MappingProxyType({
+    FEDERATED: (COLOURS[0], "s"), LOCAL: (COLOURS[1], "o"), POOLED: (COLOURS[2], "^"),
+    UNSEEN: (COLOURS[3], "D"),
+})
 
 
-def forest(results: Sequence[Result], strong: Sequence[str]) -> bytes:
+def forest(results: Sequence[Result]) -> bytes:
     """Draw one measure: a row a contestant, its figure over all sites and the 95 % interval.
 
     Args:
         results: Of one metric, over all sites, in the order of the rows from the top.
-        strong: Contestants that are drawn in colour; the others are grey.
     """
     shown = [one for one in results if one.value is not None]
     figure = Figure(figsize=(_WIDTH_INCHES, 0.75 + _ROW_INCHES * len(shown)), layout="constrained")
     axes = figure.subplots()
     for row, one in enumerate(shown):
-        colour = COLOURS[strong.index(one.contestant) % len(COLOURS)] if one.contestant in strong \
-            else _SOFT
-        _point(axes, one, row, colour, "o")
+        _point(axes, one, row, *_STYLES.get(one.contestant, (_SOFT, "o")))
     axes.set_yticks(range(len(shown)), [one.contestant for one in shown])
     axes.invert_yaxis()
     _finish(axes, shown[0].metric if shown else "")
@@ -41,7 +44,7 @@ def per_site(results: Sequence[Result], contestants: Sequence[str]) -> bytes:
 
     Args:
         results: Of one metric, of single sites.
-        contestants: Who is shown.
+        contestants: Who is shown; each has a colour of its own.
     """
     sites = sorted({str(one.site) for one in results})
     figure = Figure(figsize=(_WIDTH_INCHES, 1.0 + 1.6 * _ROW_INCHES * len(sites)),
@@ -49,12 +52,11 @@ def per_site(results: Sequence[Result], contestants: Sequence[str]) -> bytes:
     axes = figure.subplots()
     for number, name in enumerate(contestants):
         offset = (number - (len(contestants) - 1) / 2) * 0.22
+        colour, marker = _STYLES[name]
         for one in results:
-            if one.contestant == name and one.value is not None:
-                _point(axes, one, sites.index(str(one.site)) + offset,
-                       COLOURS[number % len(COLOURS)], _MARKERS[number % len(_MARKERS)])
-        axes.plot([], [], _MARKERS[number % len(_MARKERS)], color=COLOURS[number % len(COLOURS)],
-                  label=name)
+            if one.contestant == name:
+                _point(axes, one, sites.index(str(one.site)) + offset, colour, marker)
+        axes.plot([], [], marker, color=colour, label=name)
     people = {str(one.site): one.num_subjects for one in results}
     axes.set_yticks(range(len(sites)), [f"{site} ({people[site]})" for site in sites])
     axes.set_ylabel("site (held-out subjects)")

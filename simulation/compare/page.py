@@ -12,7 +12,6 @@ from simulation.compare.contest import LOCAL, SINGLE, UNSEEN
 from simulation.compare.results import LESS_IS_BETTER, Result
 from simulation.compare.verdict import FEDERATED, POOLED, UNITS, ahead, interval, who_won
 
-_STRONG = (FEDERATED, LOCAL, POOLED, UNSEEN)
 _BESIDE = (LOCAL, FEDERATED, POOLED)
 
 
@@ -39,12 +38,10 @@ def write_page(done: Comparison, out: Path) -> Path:
     html = page_template(Path(__file__).parent / "compare.html.j2").render(
         plan=done.plan, verdict=done.verdict, contestants=contestants,
         rows=table_rows(done, contestants), beside=_BESIDE,
-        sites=[(name, UNITS.get(metric, metric), _site_rows(done, name, metric))
+        sites=[(name, UNITS[_at_site(metric)], _site_rows(done, name, _at_site(metric)))
                for name, metric in done.mains],
-        pictures=[(name, data_uri(charts.forest(_of(done, name, metric, contestants), _STRONG)),
-                   data_uri(charts.per_site(
-                       [one for one in done.results if (one.measure, one.metric) == (name, metric)
-                        and one.site is not None and one.contestant in _BESIDE], _BESIDE)))
+        pictures=[(name, data_uri(charts.forest(_of(done, name, metric, contestants))),
+                   data_uri(charts.per_site(_beside(done, name, _at_site(metric)), _BESIDE)))
                   for name, metric in done.mains],
         arms=[(arm.name, arm.kind, ", ".join(arm.sites), f"{seconds:.0f}", arm.sweep)
               for arm, seconds in done.arms.items()],
@@ -88,6 +85,17 @@ def _of(done: Comparison, measure: str, metric: str, contestants: Sequence[str])
     return [whole.get(name, nothing) for name in contestants]
 
 
+def _at_site(metric: str) -> str:
+    """Return what a measure is shown by at single sites: nine ages are too alike for an R²."""
+    return "mae" if metric == "r2" else metric
+
+
+def _beside(done: Comparison, measure: str, metric: str) -> list[Result]:
+    """Return the figures of single sites, of those that are set beside each other."""
+    return [one for one in done.results if (one.measure, one.metric) == (measure, metric)
+            and one.site is not None and one.contestant in _BESIDE]
+
+
 def _row(name: str, unit: str, found: Sequence[Result], metric: str) -> Row:
     sign = -1 if metric in LESS_IS_BETTER else 1
     values = [sign * one.value for one in found if one.value is not None]
@@ -98,8 +106,7 @@ def _row(name: str, unit: str, found: Sequence[Result], metric: str) -> Row:
 
 def _site_rows(done: Comparison, measure: str, metric: str) -> list[Row]:
     """Return a line a site: the federation between the site's own model and pooled training."""
-    here = [one for one in done.results if (one.measure, one.metric) == (measure, metric)
-            and one.site is not None and one.contestant in _BESIDE]
+    here = _beside(done, measure, metric)
     rows = []
     for site in sorted({str(one.site) for one in here}):
         by_name = {one.contestant: one for one in here if one.site == site}
