@@ -168,9 +168,12 @@ def _harmonised(figures: Mapping[Arm, Measured], scans: Scans) -> dict[str, NDAr
 def _judge(contest: Contest, setup: Setup, plan: Plan, shift: DomainShift,
            console: Console) -> Comparison:
     """Fit the probes, and say who is ahead of whom."""
-    tasks = setup.tasks
+    same = contest.scans.same_as(setup.tasks)
+    tasks = {name: task for name, task in setup.tasks.items() if name not in same}
     with counting(console, "probing") as show:
         probed, left_out = measure_tasks(tasks, contest, setup.parallel, show)
+    left_out |= {name: f"the same as {other} on this cohort" for name, other in same.items()
+                 if other not in left_out}
     results, differences, mains = list[Result](), list[Difference](), list[tuple[str, str]]()
     for measure in (measure_decoder(contest), *probed):
         found = results_of(measure, contest.seed)

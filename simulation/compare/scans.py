@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +32,29 @@ class Scans:
     is_test: NDArray[np.bool_]
 
     def known(self, task: Task) -> NDArray[np.bool_]:
-        """Return (n,) which scans a task is about: of its modality, and its variable is known."""
+        """Return (n,) which scans a task is about: its modality, its classes, its variable known."""
         about = np.ones(len(self.sites), dtype=bool)
         if task.modality is not None:
             about &= self._column("modality") == task.modality
         values = self.values(task)
+        if task.class_names is not None:
+            about &= np.isin(values, task.class_names)
         known: NDArray[np.bool_] = about & (np.isfinite(values) if values.dtype.kind == "f"
                                             else values != "")
         return known
+
+    def same_as(self, tasks: Mapping[str, Task]) -> dict[str, str]:
+        """Return which tasks ask here what an earlier one asks, by name: they count once.
+
+        Where all scans are T1w, for example, age is asked of the same scans as age from T1w.
+        """
+        first, same = dict[tuple[Any, ...], str](), dict[str, str]()
+        for name, task in tasks.items():
+            known = self.known(task)
+            key = (task.kind, task.fitted_by, known.tobytes(), tuple(self.values(task)[known].tolist()))
+            if first.setdefault(key, name) != name:
+                same[name] = first[key]
+        return same
 
     def values(self, task: Task) -> NDArray[np.generic]:
         """Return (n,) what a task asks for: numbers with NaN, or classes with empty texts.
