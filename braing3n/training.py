@@ -213,7 +213,7 @@ def save_moments(
         for key, value in optimizer.state[parameter].items():
             state[f"{key}/{name}"] = value
     save_weights(folder / f"{round_index:05d}.safetensors", state)
-    for old in sorted(folder.glob("*.safetensors"))[:-2]:
+    for old in _kept_moments(folder)[:-2]:
         old.unlink()
 
 
@@ -221,7 +221,7 @@ def load_moments(
     optimizer: torch.optim.Optimizer, network: nn.Module, folder: Path, round_index: int
 ) -> None:
     """Give AdamW the moments of the last round before `round_index` that this site took part in."""
-    earlier = [path for path in sorted(folder.glob("*.safetensors")) if int(path.stem) < round_index]
+    earlier = [path for path in _kept_moments(folder) if int(path.stem) < round_index]
     if not earlier:
         return
     state = load_weights(earlier[-1])
@@ -232,6 +232,11 @@ def load_moments(
             key: state[f"{key}/{name}"].to(parameter.device)
             for key in ("step", "exp_avg", "exp_avg_sq")
         }
+
+
+def _kept_moments(folder: Path) -> list[Path]:
+    """Return the files of whole rounds, oldest first; a killed site leaves parts with other names."""
+    return sorted(folder.glob("[0-9]*.safetensors"))
 
 
 def thin(values: Sequence[float], most: int) -> tuple[float, ...]:

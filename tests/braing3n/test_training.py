@@ -132,3 +132,11 @@ def test_thinned_losses_are_means_of_stretches() -> None:
     assert thin([1, 2, 3, 4, 5, 6], 3) == (1.5, 3.5, 5.5)
     assert thin([1.0, 2.0], 64) == (1.0, 2.0)
     assert thin([], 4) == ()
+
+
+def test_a_file_that_a_killed_site_left_half_written_is_passed_over(tmp_path: Path) -> None:
+    train(tmp_path / "whole")
+    train(tmp_path / "killed")
+    (tmp_path / "killed" / f".{'0' * 32}.00001.safetensors").write_bytes(b"half")
+    expected, found = (train(tmp_path / name, round_index=1) for name in ("whole", "killed"))
+    assert torch.equal(found, expected)

@@ -12,7 +12,7 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 
 from braing3n.errors import OutputError
-from braing3n.files import locked
+from braing3n.files import locked, remove_unfinished
 from braing3n.plan import Plan, load_plan
 from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task
 from braing3n.weights import vector_from_npy
@@ -189,6 +189,12 @@ def left(out: Path) -> dict[str, Any]:
 def interrupt_and_resume(out: Path, number: int) -> None:
     with pytest.raises(Killed):
         start(out, number)
+    record = out / "run.json"
+    if record.exists() and json.loads(record.read_text())["status"].startswith("completed"):
+        with pytest.raises(OutputError, match="it has ended"):  # killed behind its last word
+            start(out)
+        remove_unfinished(out)  # what the next run would have done
+        return
     start(out)
 
 
