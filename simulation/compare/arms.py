@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from braing3n.errors import ConfigError
 from braing3n.plan import Plan, ServerOptimizerPlan
 
 Kind = Literal["local", "federated", "pooled", "without", "drawn"]
@@ -51,6 +52,23 @@ class Asked:
     leave_one_out: bool = False
     drawn: tuple[int, ...] = ()
     is_pooled_long: bool = False
+
+
+def check_asked(asked: Asked, num_sites: int) -> None:
+    """Check that the arms that are asked for can be trained.
+
+    Raises:
+        ConfigError: An optimiser is not known, or as many sites would be drawn as there are.
+    """
+    odd = [name for name in asked.optimizers if name not in OPTIMIZERS]
+    if odd:
+        raise ConfigError("a server optimiser is not known", expected=", ".join(OPTIMIZERS),
+                          found=", ".join(odd), fix="correct --optimizer")
+    many = [str(count) for count in asked.drawn if count >= num_sites]
+    if many:
+        raise ConfigError("too many sites would be drawn in a round", found=", ".join(many),
+                          expected=f"fewer than the {num_sites} sites there are",
+                          fix="correct --drawn")
 
 
 def choose_arms(plan: Plan, sites: Sequence[str], asked: Asked) -> tuple[Arm, ...]:

@@ -56,10 +56,11 @@ def compare(
     from simulation.compare.arms import Asked  # noqa: PLC0415  # keeps --help fast
     from simulation.compare.comparison import Setup  # noqa: PLC0415
     from simulation.compare.comparison import compare as run  # noqa: PLC0415
-    from simulation.compare.given import choose_tasks, cores, site_files  # noqa: PLC0415
+    from simulation.compare.given import check_out, choose_tasks, cores, site_files  # noqa: PLC0415
     from simulation.compare.page import write_page  # noqa: PLC0415
     from simulation.run import PLANS  # noqa: PLC0415
 
+    check_out(out)
     console = Console(stderr=True)
     path = plan or PLANS / "compare.yaml"
     chosen = choose_tasks(task or [], tasks)

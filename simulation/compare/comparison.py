@@ -16,7 +16,7 @@ from braing3n.evaluation.metrics import NUM_RESAMPLES
 from braing3n.evaluation.tasks import Task
 from braing3n.files import canonical_json, digest_bytes, write_text
 from braing3n.plan import Plan, load_plan
-from simulation.compare.arms import Arm, Asked, arm_folder, choose_arms
+from simulation.compare.arms import Arm, Asked, arm_folder, check_asked, choose_arms
 from simulation.compare.cohort import Sites, open_sites, write_arm_sites
 from simulation.compare.contest import (
     LOCAL,
@@ -117,6 +117,7 @@ def compare(setup: Setup, console: Console) -> Comparison:
     """
     sweep = f"{setup.sweep} last_stage=decoder".strip()  # what no measure is about is not trained
     plan = load_plan(setup.plan_path, sweep)
+    check_asked(setup.asked, len(setup.site_files))
     sites = open_sites(setup.site_files, setup.out, setup.held_out)
     arms = choose_arms(plan, sites.names, setup.asked)
     _remember_settings(setup.out, plan, sites)

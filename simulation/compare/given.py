@@ -9,6 +9,7 @@ from rich.console import Console
 from braing3n.counting import counting
 from braing3n.errors import ConfigError
 from braing3n.evaluation.tasks import Task, load_tasks
+from braing3n.files import check_free
 from braing3n.plan import load_plan
 from simulation.sites import find_site_folders, write_site_files
 
@@ -35,6 +36,18 @@ def site_files(cohort: Path | None, partition: Path | None, out: Path, plan: Pat
     given = out / "given"
     folder = cohort or _phantom(out / "phantom", load_plan(plan, sweep).seed, console)
     return sorted(write_site_files(find_site_folders(folder), given).glob("*.yaml"))
+
+
+def check_out(out: Path) -> None:
+    """Check that a folder is new, empty, or that of a comparison: nothing is mixed with data.
+
+    Raises:
+        OutputError: Something else is in it.
+    """
+    begun = any((out / name).exists() for name in ("settings.json", "given", "phantom"))
+    hidden = out.is_dir() and all(path.name.startswith(".") for path in out.iterdir())
+    if not begun and not hidden:  # a killed call leaves hidden parts of the phantom
+        check_free(out)
 
 
 def choose_tasks(names: Sequence[str], path: Path | None) -> dict[str, Task]:

@@ -104,3 +104,22 @@ def test_sites_without_enough_subjects_are_refused_before_anything_is_trained(
     done = run(tmp_path / "out", phantom_cohort, short_plan, "--held-out", "0.8")
     assert isinstance(done.exception, CohortError)
     assert not (tmp_path / "out" / "arms").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--optimizer", "adam"), ("--drawn", "2")])
+def test_arms_that_cannot_be_trained_are_refused_before_anything_is_written(
+    tmp_path: Path, phantom_cohort: Path, short_plan: str, option: str, value: str
+) -> None:
+    done = run(tmp_path / "out", phantom_cohort, short_plan, option, value)
+    assert isinstance(done.exception, ConfigError)
+    assert value in done.exception.found
+    assert not (tmp_path / "out" / "scans").exists()
+
+
+def test_a_folder_with_other_things_in_it_is_no_place_for_a_comparison(
+    tmp_path: Path, phantom_cohort: Path, short_plan: str
+) -> None:
+    (tmp_path / "sub-01").mkdir()
+    done = run(tmp_path, phantom_cohort, short_plan)
+    assert isinstance(done.exception, OutputError)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sub-01"]
