@@ -113,6 +113,8 @@ class Difference:
         high: 97.5th percentile.
         share: The contestant's figure over the other's; None where that has no sense.
         do_intervals_overlap: Whether the two figures' own intervals do.
+        num_subjects: People that both say something of; the difference is over them.
+        is_partial: Whether there are others, of whom only one says something.
     """
 
     measure: str
@@ -124,6 +126,8 @@ class Difference:
     high: float
     share: float | None
     do_intervals_overlap: bool
+    num_subjects: int = 0
+    is_partial: bool = False
 
 
 def results_of(measure: Measure, seed: int) -> list[Result]:
@@ -168,7 +172,9 @@ def differences_of(measure: Measure, pairs: Sequence[tuple[str, str]], seed: int
                 continue
             found.append(Difference(
                 measure.name, metric, one, other, sign * (mine - theirs), low, high,
-                _share(mine, theirs, sign), _overlap(drawn[metric], drawn_other[metric])))
+                _share(mine, theirs, sign), _overlap(drawn[metric], drawn_other[metric]),
+                len(np.unique(persons_of(measure.subjects[rows], measure.sites[rows]))),
+                not bool(rows.all())))
     return found
 
 

@@ -79,7 +79,8 @@ def _of_measure(results: Sequence[Result], differences: Sequence[Difference], me
             continue  # the rest is in the table of differences
         share = f", {one.share:.0%} of it" if one.share is not None and one.against == POOLED else ""
         overlap = "intervals overlap" if one.do_intervals_overlap else "intervals do not overlap"
-        text += (f"; {one.against} {interval(whole[one.against])}{share}: {ahead(one)}, "
+        over = f" on the {one.num_subjects} subjects that both cover" if one.is_partial else ""
+        text += (f"; {one.against} {interval(whole[one.against])}{share}: {ahead(one)}{over}, "
                  f"{who_won(one)}, {overlap}")
     return f"{text}."
 

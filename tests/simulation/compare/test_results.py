@@ -80,6 +80,7 @@ def test_who_covers_half_of_the_scans_is_compared_on_that_half(truths: np.ndarra
     both = measure({"all": guess}, truths, some=Answers(half, answers.only(half), why_not=("b: no",)))
     found = next(one for one in differences_of(both, [("all", "some")], 0) if one.metric == "mae")
     assert found.value == pytest.approx(0)
+    assert (found.num_subjects, found.is_partial) == (15, True)
     some = {(one.metric, one.site): one for one in results_of(both, 0) if one.contestant == "some"}
     assert some["mae", None].num_subjects == 15
     assert some["mae", None].note == "b: no"
