@@ -21,7 +21,7 @@ from server.outcome import Frozen, Round, StageRecord
 from server.roster import greet
 from server.run_state import RunFolder, new_run_id
 from server.stage_state import StageState, begin_stage
-from server.stages import STAGES, Stage, initial_weights, statistics_from
+from server.stages import Stage, initial_weights, stages_of, statistics_from
 from server.strategy import Strategy
 
 # A busy machine takes a minute until simulated sites have imported what they need.
@@ -91,9 +91,8 @@ def federate(grid: Grid, run: RunFolder, expected: int) -> None:
         )
     strategy = Strategy(grid, roster.members, run.plan.min_sites, run.plan.round_timeout_s)
     federation = Federation(strategy, run)
-    for stage in STAGES:
-        if stage.name in run.plan.stage_names:
-            federation.run_stage(stage)
+    for stage in stages_of(run.plan):
+        federation.run_stage(stage)
     run.finish()
 
 
@@ -169,8 +168,7 @@ class Federation:
         frozen = Frozen(state, digest_state(state))
         self.frozen[part] = frozen
         self.run.write_model(part, frozen)
-        later = [stage for stage in STAGES if stage.name in self.run.plan.stage_names]
-        if any(part in stage.needs for stage in later):
+        if any(part in other.needs for other in stages_of(self.run.plan)):
             task = self._task(stage, record.rounds, state)
             record.add_delivery(
                 part, self.strategy.install(self.strategy.members, task, part, frozen)

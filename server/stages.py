@@ -38,6 +38,11 @@ class Stage:
         return (self.freezes, "statistics") if self.gathers_statistics else (self.freezes,)
 
 
+def stages_of(plan: Plan) -> tuple[Stage, ...]:
+    """Return the stages of a plan's run, in their order."""
+    return tuple(stage for stage in STAGES if stage.name in plan.stage_names)
+
+
 def encoder_of(autoencoder: State) -> State:
     """Return the encoder's weights out of a masked autoencoder's; its decoder is left behind."""
     mark = "encoder."

@@ -1,12 +1,11 @@
 """Sites and classes of a table of people: one site in several spellings, groups of one."""
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from braing3n.data.findings import Finding, finding
 from braing3n.data.people.covariates import value_of
+from braing3n.data.people.names import site_key
 from braing3n.data.people.rows import Person
 from braing3n.preflight.cells import shown
 
@@ -51,12 +50,6 @@ def _spellings(path: Path, sites: Groups) -> list[Finding]:
              for group in spellings.values() if len(group) > 1]
     return [finding("site-spelling", path, shown(sorted(alike)))] if alike else []
 
-
-def site_key(site: str) -> str:
-    """Return a site's name without blanks, capitals, marks and a float's `.0`, to find it again."""
-    text = unicodedata.normalize("NFKC", site).casefold().strip()
-    text = re.sub(r"(?<=[0-9])\.0+$", "", text)
-    return re.sub(r"(?<![0-9])[\W_]+|[\W_]+(?![0-9])", "", text) or text
 
 
 def _single(kind: str, groups: Groups) -> list[str]:

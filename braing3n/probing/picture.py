@@ -6,11 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from braing3n.files import replacing
+from braing3n.pages import COLOURS, png
 from braing3n.probing.table import NO_WEIGHTS, ProbeTable
 
 _CHANCE = {"auc": 0.5, "r2": 0.0, "c_index": 0.5}
-# Okabe and Ito (2008): a figure's colour, and its baseline's.
-_COLOUR, _BASELINE_COLOUR = "#0072B2", "#4D4D4D"
+# A figure's colour, and its baseline's.
+_COLOUR, _BASELINE_COLOUR = COLOURS[0], COLOURS[-1]
 _PANEL_INCHES = (3.6, 0.34)
 _ACROSS = 3
 
@@ -32,7 +33,7 @@ def write_picture(table: ProbeTable, path: Path) -> None:
         _draw(panel, table, name)
     figure.supxlabel(f"{table.split}; 95 % intervals over resampled subjects", fontsize=8)
     with replacing(path) as part:
-        figure.savefig(part, dpi=140)
+        part.write_bytes(png(figure, 140))
 
 
 def _draw(panel: Axes, table: ProbeTable, task: str) -> None:

@@ -11,6 +11,12 @@ from braing3n.plan import Plan, ServerOptimizerPlan
 Kind = Literal["local", "federated", "pooled", "without", "drawn"]
 OPTIMIZERS = ("fedavg", "fedavgm", "fedadam")
 
+# What contestants are called, in figures and texts.
+POOLED, FEDERATED = "pooled", "federated"
+LOCAL = "each site alone"
+UNSEEN = "federated, without the site"
+SINGLE = "only "
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -85,10 +91,10 @@ def choose_arms(plan: Plan, sites: Sequence[str], asked: Asked) -> tuple[Arm, ..
     """
     everybody = tuple(sites)
     alone = _one_place(plan)
-    arms = [Arm("pooled", "pooled", everybody, f"{alone} {_batches(plan, len(everybody))}")]
+    arms = [Arm(POOLED, "pooled", everybody, f"{alone} {_batches(plan, len(everybody))}")]
     if asked.is_pooled_long:
         arms.append(Arm("pooled-long", "pooled", everybody, f"{alone} {_steps(plan, len(everybody))}"))
-    arms.append(Arm("federated", "federated", everybody))
+    arms.append(Arm(FEDERATED, "federated", everybody))
     arms += [Arm(f"federated-{name}", "federated", everybody, _optimizer(plan, name))
              for name in asked.optimizers]
     arms += [Arm(f"drawn-{count}", "drawn", everybody,

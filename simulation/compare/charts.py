@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from braing3n.pages import COLOURS, png
-from simulation.compare.contest import LOCAL, UNSEEN
+from simulation.compare.arms import FEDERATED, LOCAL, POOLED, UNSEEN
 from simulation.compare.results import LESS_IS_BETTER, Result
-from simulation.compare.verdict import FEDERATED, POOLED, UNITS
+from simulation.compare.verdict import UNITS
 
 _DPI = 140
 _WIDTH_INCHES = 4.6

@@ -14,9 +14,8 @@ from braing3n.errors import CohortError, ConfigError
 from braing3n.files import write_text
 from simulation.cohorts.row import CohortRow
 from simulation.cohorts.scan_table import scan_table
+from simulation.compare.arms import POOLED
 from simulation.partition.parts import SitePart
-
-POOLED = "pooled"
 
 
 @dataclass(frozen=True)

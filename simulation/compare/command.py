@@ -56,9 +56,10 @@ def compare(
     from simulation.compare.arms import Asked  # noqa: PLC0415  # keeps --help fast
     from simulation.compare.comparison import Setup  # noqa: PLC0415
     from simulation.compare.comparison import compare as run  # noqa: PLC0415
-    from simulation.compare.given import check_out, choose_tasks, cores, site_files  # noqa: PLC0415
+    from simulation.compare.given import check_out, choose_tasks, site_files  # noqa: PLC0415
     from simulation.compare.page import write_page  # noqa: PLC0415
     from simulation.run import PLANS  # noqa: PLC0415
+    from simulation.running.parallel import available_cores  # noqa: PLC0415
 
     check_out(out)
     console = Console(stderr=True)
@@ -67,7 +68,7 @@ def compare(
     asked = Asked(tuple(optimizer or ()), leave_one_site_out, tuple(drawn or ()), pooled_long)
     replaced = " ".join(sweep or [])
     done = run(Setup(path, replaced, site_files(cohort, partition, out, path, replaced, console), out,
-                     asked, chosen, held_out, harmonise, parallel or cores()), console)
+                     asked, chosen, held_out, harmonise, parallel or available_cores()), console)
     page = write_page(done, out)
     if as_json:
         typer.echo((out / "compare.json").read_text(), nl=False)

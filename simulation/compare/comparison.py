@@ -16,15 +16,20 @@ from braing3n.evaluation.metrics import NUM_RESAMPLES
 from braing3n.evaluation.tasks import Task
 from braing3n.files import canonical_json, digest_bytes, write_text
 from braing3n.plan import Plan, load_plan
-from simulation.compare.arms import Arm, Asked, arm_folder, check_asked, choose_arms
-from simulation.compare.cohort import Sites, open_sites, write_arm_sites
-from simulation.compare.contest import (
+from simulation.compare.arms import (
+    FEDERATED,
     LOCAL,
+    POOLED,
+    SINGLE,
     UNSEEN,
-    Contest,
-    best_single,
-    measure_decoder,
+    Arm,
+    Asked,
+    arm_folder,
+    check_asked,
+    choose_arms,
 )
+from simulation.compare.cohort import Sites, open_sites, write_arm_sites
+from simulation.compare.contest import Contest, best_single, measure_decoder
 from simulation.compare.harmonise import METHODS
 from simulation.compare.measure import Measured, baseline_features
 from simulation.compare.probing import measure_tasks
@@ -33,7 +38,7 @@ from simulation.compare.results import Difference, Measure, Result, as_dict, dif
 from simulation.compare.scans import Scans, scans_of
 from simulation.compare.shift import DomainShift, domain_shift
 from simulation.compare.training import measure_arms, open_sites_data, train_arms
-from simulation.compare.verdict import FEDERATED, POOLED, verdict
+from simulation.compare.verdict import verdict
 
 _SETTINGS = "settings.json"
 
@@ -195,7 +200,7 @@ def _pairs(measure: Measure, metric: str) -> list[tuple[str, str]]:
     single = best_single(measure, metric)
     others = [POOLED, LOCAL, *([single] if single is not None else []), UNSEEN]
     rest = [name for name in measure.answers
-            if name not in others and name != FEDERATED and not name.startswith("only ")]
+            if name not in others and name != FEDERATED and not name.startswith(SINGLE)]
     return [(FEDERATED, other) for other in (*others, *rest)]
 
 

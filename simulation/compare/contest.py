@@ -10,16 +10,13 @@ from braing3n.errors import CohortError, DivergedError
 from braing3n.evaluation.metrics import Predictions
 from braing3n.evaluation.probes import probe
 from braing3n.evaluation.tasks import Task
-from simulation.compare.arms import Arm
+from simulation.compare.arms import LOCAL, SINGLE, UNSEEN, Arm
 from simulation.compare.measure import Measured
 from simulation.compare.results import Answers, Measure
 from simulation.compare.scans import Scans
 
 Floats = NDArray[np.floating]
 
-LOCAL = "each site alone"
-UNSEEN = "federated, without the site"
-SINGLE = "only "
 DECODER = "decoder"
 
 

@@ -1,6 +1,5 @@
 """What a user gives to a comparison: sites, probes, and how much of the machine."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from braing3n.errors import ConfigError
 from braing3n.evaluation.tasks import Task, load_tasks
 from braing3n.files import check_free
 from braing3n.plan import load_plan
-from simulation.sites import find_site_folders, write_site_files
+from simulation.sites import find_partition_sites, find_site_folders, write_site_files
 
 # The embedded cohort: enough held-out subjects for intervals that say something.
 NUM_SITES, NUM_SUBJECTS = 8, 240
@@ -22,17 +21,14 @@ def site_files(cohort: Path | None, partition: Path | None, out: Path, plan: Pat
     """Return a settings file a site, of what is given, or of the embedded cohort.
 
     Raises:
-        ConfigError: Two sources are given, or a partition has no sites.
+        ConfigError: Two sources are given, or two sites of a partition have one name.
+        CohortError: There is no such cohort or partition, or a partition has no sites.
     """
     if cohort is not None and partition is not None:
         raise ConfigError("two cohorts are given", expected="--cohort or --partition", found="both",
                           fix="give one")
     if partition is not None:
-        found = sorted((partition / "sites").glob("*.yaml"))
-        if not found:
-            raise ConfigError(f"{partition} is no partition with scans", expected="sites/*.yaml",
-                              found="none", fix="make one with `braing3n sim partition ... --out`")
-        return found
+        return list(find_partition_sites(partition).values())
     given = out / "given"
     folder = cohort or _phantom(out / "phantom", load_plan(plan, sweep).seed, console)
     return sorted(write_site_files(find_site_folders(folder), given).glob("*.yaml"))
@@ -63,11 +59,6 @@ def choose_tasks(names: Sequence[str], path: Path | None) -> dict[str, Task]:
                           found=", ".join(odd), fix="name others; probes of a table's own columns "
                                                     "are for `braing3n probe`")
     return {name: known[name] for name in names} if names else known
-
-
-def cores() -> int:
-    """Return how many arms are trained at a time: one a core that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _phantom(folder: Path, seed: int, console: Console) -> Path:

@@ -7,10 +7,10 @@ from pathlib import Path
 from braing3n.files import write_text
 from braing3n.pages import data_uri, page_template
 from simulation.compare import charts
+from simulation.compare.arms import FEDERATED, LOCAL, POOLED, SINGLE, UNSEEN
 from simulation.compare.comparison import Comparison
-from simulation.compare.contest import LOCAL, SINGLE, UNSEEN
 from simulation.compare.results import LESS_IS_BETTER, Result
-from simulation.compare.verdict import FEDERATED, POOLED, UNITS, ahead, interval, who_won
+from simulation.compare.verdict import UNITS, ahead, interval, who_won
 
 _BESIDE = (LOCAL, FEDERATED, POOLED)
 

@@ -1,7 +1,7 @@
 """What a comparison that is being trained shows: each arm's stage, round and time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -31,7 +31,7 @@ class ArmsProgress:
         self._rounds = sum(plan.stage(name).rounds for name in plan.stage_names)
         self._began = time.monotonic()
         self._total = sum(arm.num_at_work for arm in arms)
-        self._begun_with = self._share()
+        self._begun_with = self._share(self._states())
         self._last = self._began
         self._bars = Bars(console)
 
@@ -44,8 +44,8 @@ class ArmsProgress:
 
     def update(self) -> None:
         """Read the records once, and show what they say."""
-        states = {arm.name: self._state(arm) for arm in self._arms}
-        share = self._share()
+        states = self._states()
+        share = self._share(states)
         num_done = sum(done >= 1 for _, done in states.values())
         now = time.monotonic()
         running = {name: (where, done) for name, (where, done) in states.items() if 0 < done < 1}
@@ -63,9 +63,12 @@ class ArmsProgress:
         self._console.print(f"[{now - self._began:.0f} s] {headline} {texts}".rstrip(), markup=False,
                             highlight=False, soft_wrap=True)
 
-    def _share(self) -> float:
+    def _states(self) -> dict[str, tuple[str, float]]:
+        return {arm.name: self._state(arm) for arm in self._arms}
+
+    def _share(self, states: Mapping[str, tuple[str, float]]) -> float:
         """Return the share of all work that is done; an arm's is that of as many sites as it has."""
-        return sum(self._state(arm)[1] * arm.num_at_work for arm in self._arms) / self._total
+        return sum(states[arm.name][1] * arm.num_at_work for arm in self._arms) / self._total
 
     def _left(self, share: float, now: float) -> str:
         gained = share - self._begun_with

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from simulation.compare.contest import LOCAL, SINGLE
+from simulation.compare.arms import FEDERATED, LOCAL, POOLED, SINGLE
 from simulation.compare.results import Difference, Result
 
-POOLED, FEDERATED = "pooled", "federated"
 # How a metric is written.
 UNITS = {"psnr": "PSNR", "ssim": "SSIM", "auc": "AUC", "balanced_accuracy": "balanced accuracy",
          "r2": "R²", "mae": "mean error", "pearson_r": "r", "c_index": "C-index"}

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from braing3n.data.people.names import site_key
 from braing3n.errors import ConfigError
-from braing3n.preflight.groups import site_key
 from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.partition.partitioners import LabelName, Member, Scheme, assign
 

@@ -1,6 +1,7 @@
 """How names of columns and codes are compared: in one spelling."""
 
 import re
+import unicodedata
 from functools import lru_cache
 
 
@@ -19,3 +20,10 @@ def code_of(text: str) -> str:
     """Return a code in one spelling: without blanks around, capitals and a float's `.0`."""
     bare = text.strip().casefold()
     return bare.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.0+", bare) else bare
+
+
+def site_key(site: str) -> str:
+    """Return a site's name without blanks, capitals, marks and a float's `.0`, to find it again."""
+    text = unicodedata.normalize("NFKC", site).casefold().strip()
+    text = re.sub(r"(?<=[0-9])\.0+$", "", text)
+    return re.sub(r"(?<![0-9])[\W_]+|[\W_]+(?![0-9])", "", text) or text

@@ -5,10 +5,8 @@ import pytest
 
 from braing3n.evaluation.probes import probe
 from braing3n.evaluation.tasks import Task
-from simulation.compare.arms import Arm
+from simulation.compare.arms import LOCAL, UNSEEN, Arm
 from simulation.compare.contest import (
-    LOCAL,
-    UNSEEN,
     Contest,
     best_single,
     measure_decoder,

@@ -1,4 +1,4 @@
-from simulation.compare.contest import LOCAL
+from simulation.compare.arms import LOCAL
 from simulation.compare.results import Difference, Result
 from simulation.compare.verdict import verdict
 
