@@ -25,7 +25,8 @@ from braing3n.models.mae import Encoder
 from braing3n.plan import load_plan
 from braing3n.presets import PRESETS
 from braing3n.weights import load_weights
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 SEX = 1  # place of sex in the six conditions
 

@@ -37,7 +37,8 @@ from simulation.grid import run_locally
 from simulation.phantom.fidelity import measure_age_fidelity
 from simulation.phantom.write import write_phantom
 from simulation.run import PLANS
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 QUICK = ("stages.pretrain.rounds=1 stages.pretrain.local_steps=4 stages.decoder.rounds=1 "
          "stages.decoder.local_steps=3 stages.diffusion.rounds=1 stages.diffusion.local_steps=3 "

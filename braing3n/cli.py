@@ -67,17 +67,20 @@ def check(
 
 @app.command()
 def probe(
-    model: Annotated[list[Path] | None, typer.Option(help="Folder of a finished run.")] = None,
+    model: Annotated[list[Path] | None, typer.Option(
+        help="Folder of a run; of a comparison, that of an arm: DIR/arms/federated.")] = None,
     encoder: Annotated[list[str] | None, typer.Option(
         help="NAME=FILE: medicalnet10, medicalnet18, medicalnet50, brainsegfounder, brainiac, or any "
              "name with a .safetensors file of ours.")] = None,
-    site: Annotated[list[Path] | None, typer.Option(help="A site's settings (YAML).")] = None,
-    sites: Annotated[list[Path] | None, typer.Option(help="A folder of such files.")] = None,
+    site: Annotated[list[Path] | None, typer.Option(help="The settings of a site (YAML).")] = None,
+    sites: Annotated[list[Path] | None, typer.Option(
+        help="A folder of such files, one for each site.")] = None,
     task: Annotated[list[str] | None, typer.Option(
-        help="What to tell; default: all that the data allow.")] = None,
-    tasks: Annotated[Path | None, typer.Option(help="A file with tasks of your own.")] = None,
+        help="A task by name, such as age. Without it: all that the labels allow.")] = None,
+    tasks: Annotated[Path | None, typer.Option(
+        help="A YAML file with tasks of your own.")] = None,
     preset: Annotated[PresetName | None, typer.Option(
-        help="Of .safetensors files, where no run is given.")] = None,
+        help="Size of the network in .safetensors files, where no --model is given.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of folds, resamples and fresh weights.")] = 0,
     cross_validate: Annotated[bool, typer.Option(
         "--cross-validate", help="Measure on everybody, in five folds of subjects.")] = False,

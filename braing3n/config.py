@@ -9,6 +9,8 @@ from braing3n.errors import ConfigError
 from braing3n.yaml_files import StrictModel, load_yaml, parse
 
 Modality = Literal["T1w", "T2w", "FLAIR", "T1c", "unknown"]
+# How a linear probe is fitted; see docs/probes.md.
+Method = Literal["ridge", "lda", "logistic", "cox"]
 
 
 class DataConfig(StrictModel):
@@ -105,6 +107,8 @@ class SiteConfig(StrictModel):
         threads: CPU threads. Fixed, because the last bits of a sum depend on it.
         cache: How preprocessed scans and embeddings are kept there.
         preprocessing: What is done to a scan before it is resampled.
+        probe_methods: The fits of linear probes that the site gives sums for, over five people at
+            least; by default none. See docs/probes.md for what leaves then.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description=(
@@ -115,6 +119,7 @@ class SiteConfig(StrictModel):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     cache: CacheConfig = CacheConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()
+    probe_methods: tuple[Method, ...] = ()
 
 
 def load_site_config(path: Path) -> SiteConfig:

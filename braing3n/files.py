@@ -108,16 +108,41 @@ def remove_unfinished(folder: Path, *, is_deep: bool = False) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, waits: bool = False) -> Iterator[None]:
     """Hold the lock file `path`; the system lets go of it when the process ends, however it does.
+
+    Args:
+        path: The lock's file.
+        waits: Whether to wait for whoever holds it.
 
     Raises:
         BlockingIOError: Another process, or another place in this one, holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         yield
+
+
+@contextmanager
+def alone_in(folder: Path, lock: str, who: str) -> Iterator[None]:
+    """Keep others of one kind out of a folder until this one ends, however it does.
+
+    Args:
+        folder: It is made where it is not there.
+        lock: Name of the lock's file in it.
+        who: What works there, for the message.
+
+    Raises:
+        OutputError: Another one is in it.
+    """
+    try:
+        with locked(folder / lock):
+            yield
+    except BlockingIOError as error:
+        raise OutputError(f"{folder} is in use", expected=f"a folder in which no {who} is at work",
+                          found=f"another {who} that writes to it",
+                          fix="wait until it ends, or choose another --out") from error
 
 
 def canonical_json(value: Mapping[str, Any]) -> bytes:

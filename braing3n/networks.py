@@ -11,7 +11,7 @@ from braing3n.models.dit import DiffusionTransformer
 from braing3n.models.latents import LatentStatistics
 from braing3n.models.mae import Encoder, MaskedAutoencoder
 from braing3n.plan import Part, Plan, StageName
-from braing3n.presets import PRESETS
+from braing3n.presets import PRESETS, Preset
 from braing3n.weights import State
 
 
@@ -59,6 +59,11 @@ def part_like(plan: Plan, part: Part) -> State:
             channels = preset.latent_channels
             return {"mean": torch.empty(channels, *preset.grid), "variance": torch.empty(channels)}
     assert_never(part)
+
+
+def num_features(preset: Preset) -> int:
+    """Return the length of `Encoder.embed`'s vector of one volume."""
+    return 2 * preset.encoder.width
 
 
 def moments_like(plan: Plan) -> State:

@@ -1,14 +1,14 @@
 """The coordinator's plan: what is trained, in which order, for how long, from which seed."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, assert_never, get_args
+from typing import Annotated, Literal, assert_never, get_args
 
-import yaml
 from pydantic import Field, model_validator
 
-from braing3n.errors import ConfigError
 from braing3n.files import canonical_json, digest_bytes
 from braing3n.presets import PresetName
+from braing3n.probe_messages import MAX_PROBES, ProbeName
+from braing3n.sweep import apply_sweep
 from braing3n.yaml_files import StrictModel, load_yaml, parse
 
 StageName = Literal["pretrain", "decoder", "diffusion"]
@@ -177,6 +177,8 @@ class Plan(StrictModel):
             Measurements and latent statistics are of all sites.
         round_timeout_s: Seconds that a round waits for its slowest site.
         last_stage: The stage that the run ends with.
+        probes: Tasks of probe_tasks.yaml that the frozen encoder is probed with after the first
+            stage, at the sites that allow it; `sex/logistic` is the task `sex` by another method.
         stages: The three stages.
     """
 
@@ -187,12 +189,19 @@ class Plan(StrictModel):
     sites_per_round: Count | None = None
     round_timeout_s: Positive = 3600.0
     last_stage: StageName = "diffusion"
+    probes: Annotated[tuple[ProbeName, ...], Field(max_length=MAX_PROBES)] = ()
     stages: StagePlans
 
     @model_validator(mode="after")
     def _rounds_can_have_enough_sites(self) -> "Plan":
         if self.sites_per_round is not None and self.sites_per_round < self.min_sites:
             raise ValueError("sites_per_round of at least min_sites")
+        return self
+
+    @model_validator(mode="after")
+    def _each_probe_once(self) -> "Plan":
+        if len(set(self.probes)) < len(self.probes):
+            raise ValueError("each of the `probes` once")
         return self
 
     @property
@@ -212,7 +221,9 @@ class Plan(StrictModel):
 
     def canonical(self) -> str:
         """Return the plan's one JSON text, which travels and is digested."""
-        return canonical_json(self.model_dump(mode="json")).decode()
+        # Plans without probes keep the digest that they had before there were any.
+        left_out = None if self.probes else {"probes"}
+        return canonical_json(self.model_dump(mode="json", exclude=left_out)).decode()
 
     @property
     def digest(self) -> str:
@@ -232,32 +243,5 @@ def load_plan(path: Path, sweep: str = "") -> Plan:
         ConfigError: The file or a replacement is wrong; every mistake is in the message.
     """
     content = load_yaml(path)
-    for item in sweep.split():
-        _replace(content, item)
+    apply_sweep(content, sweep)
     return parse(Plan, content, f"{path} with --sweep" if sweep else str(path))
-
-
-def _replace(content: dict[str, Any], item: str) -> None:
-    """Set one `key.path=value` in the nested mapping `content`."""
-    keys, sign, text = item.partition("=")
-    *parents, last = keys.split(".")
-    place: Any = content
-    for key in parents:
-        # A group that the file leaves out has defaults; a wrong name is found with all mistakes.
-        place = place.setdefault(key, {}) if isinstance(place, dict) else None
-    if not sign or not isinstance(place, dict):
-        raise ConfigError("a sweep cannot be applied to the plan",
-                          expected="key.path=value, with keys that the plan has", found=item,
-                          fix="write for example stages.pretrain.optimizer.learning_rate=1e-3")
-    place[last] = _scalar(text)
-
-
-def _scalar(text: str) -> Any:
-    try:
-        return float(text) if any(c in text for c in ".eE") else int(text)
-    except ValueError:
-        pass
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text

@@ -13,18 +13,18 @@ from typing import Annotated
 from pydantic import Field
 
 from braing3n.plan import Part, StageName
-from braing3n.yaml_files import StrictModel
+from braing3n.probe_messages import MAX_VOLUMES, ProbeOrder, ProbeReport
+from braing3n.yaml_files import Digest, StrictModel
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 # Volumes that one site may claim. A claim cannot be checked, but none may drown out all others.
-MAX_WEIGHT = 1_000_000
+MAX_WEIGHT = MAX_VOLUMES
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 # The only words about a failure that cross the wire. Detail stays in the site's own log.
 REFUSALS = ("config", "cohort", "digest", "diverged", "error", "internal", "missing_part", "output",
-            "protocol", "scan", "stranger")
+            "policy", "protocol", "scan", "stranger")
 
 
 def fixed_word(word: str) -> str:
@@ -53,6 +53,7 @@ class Task(StrictModel):
         frozen: Digests of the frozen parts that the stage builds on.
         part: For `install`: which part the array is.
         layout: Digest of the array's layout.
+        probe: For `probe`: which sums are asked for; the array is then one of float64.
     """
 
     protocol: int = PROTOCOL_VERSION
@@ -64,6 +65,7 @@ class Task(StrictModel):
     frozen: dict[Part, Digest] = Field(default_factory=dict)
     part: Part | None = None
     layout: Digest | None = None
+    probe: ProbeOrder | None = None
 
 
 class Reply(StrictModel):
@@ -83,6 +85,7 @@ class Reply(StrictModel):
         seconds: Time the site took.
         peak_memory_mb: The site's process, at its largest so far.
         num_skipped: Scans that could not be used.
+        probe: For `probe`: what the sums are of.
     """
 
     site: SiteName
@@ -98,6 +101,7 @@ class Reply(StrictModel):
     seconds: Annotated[float, Field(ge=0)] = 0.0
     peak_memory_mb: Annotated[float, Field(ge=0)] = 0.0
     num_skipped: Annotated[int, Field(ge=0)] = 0
+    probe: ProbeReport | None = None
 
 
 def code_digest(packages: Iterable[Path]) -> str:

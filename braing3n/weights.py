@@ -20,14 +20,16 @@ from torch import Tensor
 from braing3n.errors import DigestError, OutputError, ProtocolError
 from braing3n.files import canonical_json, digest_bytes, replacing
 
-# What `numpy.save` writes before a flat float32 array. NumPy's own loader is not for bytes from
-# strangers: it opens archives, evaluates the header, and makes room for any size that it claims.
+# What `numpy.save` writes before a flat array of float32, or of float64. NumPy's own loader is not for
+# bytes from strangers: it opens archives, evaluates the header, and makes room for any size that it
+# claims.
 _NPY_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '<f4', 'fortran_order': False, 'shape': \((?P<count>\d{1,15}),\), "
-    rb"\} *\n", re.DOTALL,
+    rb"\x93NUMPY\x01\x00..\{'descr': '<f(?P<size>[48])', 'fortran_order': False, "
+    rb"'shape': \((?P<count>\d{1,15}),\), \} *\n", re.DOTALL,
 )
 
 Vector = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 State = Mapping[str, Tensor]
 
 
@@ -98,20 +100,34 @@ def vector_from_npy(contents: Sequence[bytes]) -> Vector:
     Raises:
         ProtocolError: There is not exactly one array, or it is not a flat float32 array.
     """
-    expected = "one flat float32 array"
+    return np.frombuffer(_body(contents, 4), np.dtype("<f4"))
+
+
+def doubles_from_npy(contents: Sequence[bytes]) -> Doubles:
+    """Read the one array of a message about probes, in NumPy's file format.
+
+    Raises:
+        ProtocolError: There is not exactly one array, or it is not a flat float64 array.
+    """
+    return np.frombuffer(_body(contents, 8), np.dtype("<f8"))
+
+
+def _body(contents: Sequence[bytes], size: int) -> memoryview:
+    """Return the bytes of the one array, whose numbers take `size` bytes each."""
+    expected = f"one flat float{8 * size} array"
     fix = "run the same software version on both sides"
     if len(contents) != 1:
         raise ProtocolError("weights cannot be read", expected=expected,
                             found=f"{len(contents)} arrays", fix=fix)
     header = _NPY_HEADER.match(contents[0])
-    if header is None:
+    if header is None or int(header["size"]) != size:
         raise ProtocolError("weights cannot be read", expected=expected,
                             found="bytes of another format or an array of another kind", fix=fix)
     body = memoryview(contents[0])[header.end():]
-    if len(body) != 4 * int(header["count"]):
+    if len(body) != size * int(header["count"]):
         raise ProtocolError("weights cannot be read", expected=f"{int(header['count'])} numbers",
                             found=f"{len(body)} bytes", fix=fix)
-    return np.frombuffer(body, np.dtype("<f4"))
+    return body
 
 
 def save_weights(path: Path, state: State) -> None:

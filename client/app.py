@@ -11,8 +11,9 @@ from braing3n.errors import ProtocolError
 from braing3n.files import digest_bytes
 from braing3n.plan import StageName
 from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task, code_digest, software_version
-from braing3n.weights import Vector, vector_from_npy
+from braing3n.weights import Doubles, Vector, doubles_from_npy, vector_from_npy
 from client.guard import guard
+from client.probing import probe
 from client.site import Site, open_site
 from client.work import evaluate, install, moments, train
 
@@ -65,6 +66,16 @@ def latent_moments(message: Message, context: Context) -> Message:
     return write_reply(site, message, *moments(site, task))
 
 
+@app.query("probe")
+def probe_encoder(message: Message, context: Context) -> Message:
+    """Give the sums of a probe that the site's settings let leave."""
+    task = _read_order(message)
+    contents = _arrays(message)
+    site = open_site(context)
+    return write_reply(site, message,
+                       *probe(site, task, doubles_from_npy(contents) if contents else None))
+
+
 @app.evaluate()
 def evaluate_stage(message: Message, context: Context) -> Message:
     """Measure a stage's result on held-out subjects."""
@@ -88,16 +99,24 @@ def read_task(message: Message) -> tuple[Task, Vector | None]:
     Raises:
         ProtocolError: The message is malformed.
     """
+    task, contents = _read_order(message), _arrays(message)
+    return task, vector_from_npy(contents) if contents else None
+
+
+def _read_order(message: Message) -> Task:
     try:
-        task = Task.model_validate_json(str(message.content.config_records["message"]["json"]))
+        return Task.model_validate_json(str(message.content.config_records["message"]["json"]))
     except (ValidationError, KeyError) as error:
         raise ProtocolError("the task cannot be read", expected="our JSON", found="other content",
                             fix="ask the coordinator") from error
-    arrays = [array for rec in message.content.array_records.values() for array in rec.values()]
-    return task, vector_from_npy([array.data for array in arrays]) if arrays else None
 
 
-def write_reply(site: Site, message: Message, reply: Reply, vector: Vector | None) -> Message:
+def _arrays(message: Message) -> list[bytes]:
+    return [array.data for rec in message.content.array_records.values() for array in rec.values()]
+
+
+def write_reply(site: Site, message: Message, reply: Reply,
+                vector: Vector | Doubles | None) -> Message:
     """Return the reply message: the report, and the array where there is one.
 
     What goes out is logged first, so that a site can show what it sent.
@@ -107,6 +126,6 @@ def write_reply(site: Site, message: Message, reply: Reply, vector: Vector | Non
     array = "no array"
     if vector is not None:
         content["arrays"] = ArrayRecord({"weights": Array(vector)})
-        array = f"{vector.size} float32 numbers of sha256 {digest_bytes(vector.tobytes())}"
+        array = f"{vector.size} {vector.dtype} numbers of sha256 {digest_bytes(vector.tobytes())}"
     site.log(f"answering {message.metadata.message_type}: {text} and {array}")
     return Message(content, reply_to=message)

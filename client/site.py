@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,17 @@ class Site:
 
     def _frozen_path(self, part: Part, digest: str) -> Path:
         return self.config.state_dir / "frozen" / f"{part}-{digest}.safetensors"
+
+    def count_exchange(self, run: str, tasks: Iterable[str]) -> dict[str, int]:
+        """Return how often a run has asked about each task with numbers of its own choice.
+
+        This time is counted, before anything is answered.
+        """
+        path = self.config.state_dir / "probes" / f"{run}.json"
+        counts: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        counts.update({name: counts.get(name, 0) + 1 for name in tasks})
+        write_text(path, json.dumps(counts))
+        return counts
 
     def show_progress(self, **what: str | int | float) -> None:
         """Say what the site is doing, in a file that its own people and tools may read."""

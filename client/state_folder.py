@@ -7,7 +7,7 @@ from braing3n.config import SiteConfig
 from braing3n.errors import ConfigError
 
 _OTHERS = 0o077
-_OWN = {"cache", "data_remarks.sha256", "frozen", "moments", "pictures.npz", "progress.json",
+_OWN = {"cache", "data_remarks.sha256", "frozen", "moments", "pictures.npz", "probes", "progress.json",
         "site.log", "split.json", "split.lock"}
 
 

@@ -1,26 +1,21 @@
 """What a site does with a task: train, evaluate, measure latents, keep a frozen part."""
 
-import resource
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from braing3n.data.site_data import SiteData, open_site_data
 from braing3n.embeddings import latent_moments
 from braing3n.errors import ProtocolError
 from braing3n.files import replacing
 from braing3n.networks import open_decoder, part_like
 from braing3n.objectives import MAX_HELD_OUT, StageObjective, open_objective, pick
-from braing3n.plan import STAGE_NAMES, Part, Plan
-from braing3n.presets import PRESETS
+from braing3n.plan import STAGE_NAMES
 from braing3n.protocol import Reply, Task
 from braing3n.training import seed_for, train_round
 from braing3n.weights import State, Vector, layout_digest, pack, unpack
+from client.opening import PROGRESS_EVERY_S, Opened, open_task, report
 from client.site import Site, check_task
-
-PROGRESS_EVERY_S = 1.0
 
 
 def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector | None]:
@@ -30,7 +25,7 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
         The report and the update; or, where a frozen part is lacking, a report that says which.
     """
     began = time.monotonic()
-    opened = _open(site, task, began)
+    opened = open_task(site, task, began)
     if isinstance(opened, Reply):
         return opened, None
     plan, data = opened.plan, opened.data
@@ -44,7 +39,7 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
         seed=seed_for(plan.seed, site.config.name, task.stage, task.round_index),
         on_step=_Progress(site, task),
     )
-    reply = _report(
+    reply = report(
         site, task, began, layout=layout_digest(trained.update), weight=len(data.train),
         metrics=metrics, train_loss=trained.train_loss, losses=trained.losses,
         num_skipped=len(data.skipped),
@@ -55,7 +50,7 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
 def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:
     """Measure a stage's result on held-out subjects, and keep pictures of one at the site."""
     began = time.monotonic()
-    opened = _open(site, task, began)
+    opened = open_task(site, task, began)
     if isinstance(opened, Reply):
         return opened
     objective = open_objective(opened.plan, task.stage, opened.data, opened.frozen, site.device)
@@ -63,18 +58,18 @@ def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:
     metrics = _held_out_metrics(site, opened, objective)
     site.forget_moments(task)
     _keep_pictures(site, task, opened, objective)
-    return _report(site, task, began, metrics=metrics, num_skipped=len(opened.data.skipped))
+    return report(site, task, began, metrics=metrics, num_skipped=len(opened.data.skipped))
 
 
 def moments(site: Site, task: Task) -> tuple[Reply, Vector | None]:
     """Return the latents' mean and mean square at every place over the training volumes."""
     began = time.monotonic()
-    opened = _open(site, task, began)
+    opened = open_task(site, task, began)
     if isinstance(opened, Reply):
         return opened, None
     decoder = open_decoder(opened.plan, opened.frozen["decoder"], site.device)
     state = latent_moments(opened.plan, opened.data, opened.frozen["encoder"], decoder, site.device)
-    reply = _report(site, task, began, layout=layout_digest(state), weight=len(opened.data.train))
+    reply = report(site, task, began, layout=layout_digest(state), weight=len(opened.data.train))
     return reply, pack(state)
 
 
@@ -86,7 +81,7 @@ def install(site: Site, task: Task, vector: Vector | None) -> Reply:
         raise ProtocolError("a frozen part cannot be kept", expected="a part, its digest, its weights",
                             found="less", fix="ask the coordinator")
     site.store(task.part, task.frozen[task.part], unpack(vector, part_like(plan, task.part)))
-    return _report(site, task, began)
+    return report(site, task, began)
 
 
 class _Progress:
@@ -108,42 +103,6 @@ class _Progress:
         )
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """What every task on data needs: the checked plan, the site's data, the frozen parts."""
-
-    plan: Plan
-    data: SiteData
-    frozen: dict[Part, State]
-
-
-def _open(site: Site, task: Task, began: float) -> _Opened | Reply:
-    """Return what the task needs; where a frozen part is lacking, the report that says which."""
-    plan = check_task(task)
-    frozen, missing = site.frozen(task.frozen)
-    if missing:
-        return _report(site, task, began, missing=missing)
-    torch.set_num_threads(site.config.threads)
-    return _Opened(plan, _open_data(site, plan, task), frozen)
-
-
-def _open_data(site: Site, plan: Plan, task: Task) -> SiteData:
-    number = min(task.round_index + 1, plan.stage(task.stage).rounds)  # the evaluation is the last's
-
-    last = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        nonlocal last  # scans that are cached pass by faster than a file can be written for each
-        if time.monotonic() - last >= PROGRESS_EVERY_S:
-            last = time.monotonic()
-            site.show_progress(stage=task.stage, round=number, doing="reading scans", done=done,
-                               total=total)
-
-    data = open_site_data(site.config, PRESETS[plan.preset], show)
-    site.log_data([*(f"left out {scan.path}: {scan.reason}" for scan in data.skipped), *data.notes])
-    return data
-
-
 def _load_global_weights(vector: Vector | None, objective: StageObjective, task: Task) -> State:
     """Give the network the weights that came with the task, and return them."""
     like = objective.network.state_dict()
@@ -156,7 +115,7 @@ def _load_global_weights(vector: Vector | None, objective: StageObjective, task:
     return weights
 
 
-def _held_out_metrics(site: Site, opened: _Opened, objective: StageObjective) -> dict[str, float]:
+def _held_out_metrics(site: Site, opened: Opened, objective: StageObjective) -> dict[str, float]:
     """Return the network's metrics; the same masks and noise every time, to be comparable."""
     held_out = pick(opened.data.held_out, MAX_HELD_OUT)
     if not held_out:
@@ -165,7 +124,7 @@ def _held_out_metrics(site: Site, opened: _Opened, objective: StageObjective) ->
     return objective.evaluate(held_out, torch.Generator().manual_seed(seed))
 
 
-def _keep_pictures(site: Site, task: Task, opened: _Opened, objective: StageObjective) -> None:
+def _keep_pictures(site: Site, task: Task, opened: Opened, objective: StageObjective) -> None:
     """Add this stage's pictures of one subject to the site's own file; they are never sent."""
     plan, data = opened.plan, opened.data
     example = (data.held_out or data.train)[0]
@@ -179,13 +138,3 @@ def _keep_pictures(site: Site, task: Task, opened: _Opened, objective: StageObje
             pictures = {**{name: kept[name] for name in kept.files}, **pictures}
     with replacing(path) as part:
         np.savez_compressed(part, allow_pickle=False, **pictures)
-
-
-def _report(site: Site, task: Task, began: float, **what: object) -> Reply:
-    """Return a reply to `task`, with the time and memory that it took."""
-    return Reply(
-        site=site.config.name, stage=task.stage, round_index=task.round_index,
-        plan_digest=task.plan_digest, seconds=time.monotonic() - began,
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        **what,  # type: ignore[arg-type]
-    )

@@ -1,23 +1,26 @@
 """Flower's ServerApp: a plan in, the stages in order, a model out. Only wiring."""
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from braing3n.errors import BrainG3NError, ConfigError, OutputError, RunFailedError
-from braing3n.files import locked
-from braing3n.networks import moments_like
+from braing3n.errors import BrainG3NError, ConfigError, RunFailedError
+from braing3n.evaluation.tasks import probed_tasks
+from braing3n.files import alone_in
+from braing3n.networks import moments_like, num_features
 from braing3n.plan import Part, Plan, StageName, load_plan
+from braing3n.presets import PRESETS
 from braing3n.protocol import Task
 from braing3n.weights import State, Vector, digest_state, layout_digest, unpack
 from server.checkpoint import load_model, load_round
 from server.messages import Member
 from server.outcome import Frozen, Round, StageRecord
+from server.probe_asking import Asking
+from server.probing import run_probes
 from server.roster import greet
 from server.run_state import RunFolder, new_run_id
 from server.stage_state import StageState, begin_stage
@@ -40,8 +43,9 @@ def main(grid: Grid, context: Context) -> None:
                           found=f"no {' and no '.join(missing)}",
                           fix="""pass --run-config 'plan="/..." sites="/..." out="/..."'""")
     plan = load_plan(Path(settings["plan"]), settings.get("sweep", ""))
+    probed_tasks(plan.probes)  # a task that there is not ends the run before it begins
     out = Path(settings["out"])
-    with _alone_in(out):
+    with alone_in(out, ".run.lock", "coordinator"):
         run = RunFolder(out, plan, new_run_id())
         try:
             federate(grid, run, _num_expected(settings.get("sites", ""), plan))
@@ -51,22 +55,6 @@ def main(grid: Grid, context: Context) -> None:
         except BaseException as error:
             run.fail(f"{type(error).__name__}; see the coordinator's log")
             raise
-
-
-@contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Keep other coordinators out of the run's folder until this one ends, however it does.
-
-    Raises:
-        OutputError: Another one is in it.
-    """
-    try:
-        with locked(out / ".run.lock"):
-            yield
-    except BlockingIOError as error:
-        raise OutputError(f"{out} is in use", expected="a run that nobody is running now",
-                          found="another coordinator that writes to it",
-                          fix="wait until it ends, or choose another --out") from error
 
 
 def _num_expected(sites: str, plan: Plan) -> int:
@@ -93,6 +81,8 @@ def federate(grid: Grid, run: RunFolder, expected: int) -> None:
     federation = Federation(strategy, run)
     for stage in stages_of(run.plan):
         federation.run_stage(stage)
+        if stage.freezes == "encoder":
+            federation.run_probes(stage)
     run.finish()
 
 
@@ -126,6 +116,16 @@ class Federation:
         if stage.gathers_statistics:
             self._gather_statistics(stage, record)
         self.run.finish_stage(record, stage.frozen_parts)
+
+    def run_probes(self, stage: Stage) -> None:
+        """Probe the encoder that the stage froze, if the plan wants that and it was not done yet."""
+        plan = self.run.plan
+        if not plan.probes or self.run.probes:
+            return
+        asking = Asking(self.strategy, self._task(stage, plan.stage(stage.name).rounds, {}).model_copy(
+            update={"frozen": {"encoder": self.frozen["encoder"].digest}}), self.frozen)
+        self.run.finish_probes(stage.name, run_probes(
+            asking, probed_tasks(plan.probes), num_features(PRESETS[plan.preset]), plan.min_sites))
 
     def _train(self, stage: Stage, record: StageRecord, state: StageState) -> None:
         """Run the rounds of the stage that are not done; after each, the run could go on from it."""
@@ -168,7 +168,8 @@ class Federation:
         frozen = Frozen(state, digest_state(state))
         self.frozen[part] = frozen
         self.run.write_model(part, frozen)
-        if any(part in other.needs for other in stages_of(self.run.plan)):
+        if (any(part in other.needs for other in stages_of(self.run.plan))
+                or (part == "encoder" and self.run.plan.probes)):
             task = self._task(stage, record.rounds, state)
             record.add_delivery(
                 part, self.strategy.install(self.strategy.members, task, part, frozen)

@@ -11,9 +11,8 @@ from pydantic import Field, ValidationError
 from braing3n.errors import OutputError
 from braing3n.files import digest_bytes, digest_file, write_text
 from braing3n.plan import Part, StageName
-from braing3n.protocol import Digest
 from braing3n.weights import State, Vector, load_weights, save_weights
-from braing3n.yaml_files import StrictModel
+from braing3n.yaml_files import Digest, StrictModel
 
 FIX = "restore the run's folder from a copy, or begin anew with another --out"
 
@@ -44,6 +43,7 @@ class Manifest(StrictModel):
         metrics_bytes: Length of metrics.jsonl after the round; what is behind was not finished.
         metrics_sha256: Of so much of it.
         models: What the stage froze, once all of it is over; empty before.
+        probes: What came of the plan's probes, once they are over; empty before.
         record: The stage's account for run.json.
     """
 
@@ -61,6 +61,7 @@ class Manifest(StrictModel):
     metrics_bytes: Annotated[int, Field(ge=0)]
     metrics_sha256: Digest
     models: dict[Part, ModelFile] = Field(default_factory=dict)
+    probes: dict[str, Any] = Field(default_factory=dict)
     record: dict[str, Any]
 
     @property

@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from braing3n.protocol import Task, fixed_word
-from braing3n.weights import Vector, vector_from_npy
+from braing3n.weights import Doubles, Vector, doubles_from_npy, vector_from_npy
 
 POLL_S = 0.1
 LONGEST_PAUSE_S = 5.0
@@ -22,7 +23,7 @@ class Member:
     node_id: int
 
 
-def record(task: Task, weights: Vector | None) -> RecordDict:
+def record(task: Task, weights: Vector | Doubles | None) -> RecordDict:
     """Return the content of a message. Build it once a round: sites share its bytes in memory."""
     content = RecordDict({"message": ConfigRecord({"json": task.model_dump_json()})})
     if weights is not None:
@@ -102,5 +103,18 @@ def read_vector(reply: Message) -> Vector:
     Raises:
         ProtocolError: There is not exactly one float32 array.
     """
-    arrays = [array for rec in reply.content.array_records.values() for array in rec.values()]
-    return vector_from_npy([array.data for array in arrays])
+    return vector_from_npy(_arrays(reply))
+
+
+def read_doubles(reply: Message) -> Doubles:
+    """Return the flat float64 array of a reply about probes, which may be empty.
+
+    Raises:
+        ProtocolError: There is more than one array, or another one.
+    """
+    contents = _arrays(reply)
+    return doubles_from_npy(contents) if contents else np.zeros(0)
+
+
+def _arrays(reply: Message) -> list[bytes]:
+    return [array.data for rec in reply.content.array_records.values() for array in rec.values()]

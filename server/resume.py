@@ -23,10 +23,12 @@ class Earlier:
 
     Attributes:
         record: Its run.json.
+        stage_names: The stages of its plan.
         manifests: Of the stages that have a finished round.
     """
 
     record: dict[str, Any]
+    stage_names: tuple[StageName, ...]
     manifests: dict[StageName, Manifest] = field(default_factory=dict)
 
     @property
@@ -38,13 +40,13 @@ class Earlier:
     @property
     def place(self) -> tuple[StageName, int]:
         """The stage that goes on, and how many of its rounds are done."""
-        for name in STAGE_NAMES:
+        for name in self.stage_names:
             manifest = self.manifests.get(name)
             if manifest is None:
                 return name, 0
             if not manifest.is_finished:
                 return name, manifest.round
-        return STAGE_NAMES[-1], self.manifests[STAGE_NAMES[-1]].round
+        return self.stage_names[-1], self.manifests[self.stage_names[-1]].round
 
 
 def look_back(path: Path, plan: Plan) -> Earlier | None:
@@ -74,7 +76,7 @@ def look_back(path: Path, plan: Plan) -> Earlier | None:
                           fix="give the plan and the --sweep that it was begun with, to go on with "
                               "it; or choose another --out")
     manifests = {name: found for name in STAGE_NAMES if (found := read_manifest(path, name))}
-    earlier = Earlier(record, manifests)
+    earlier = Earlier(record, plan.stage_names, manifests)
     _check(path, earlier, plan)
     return earlier
 

@@ -31,7 +31,8 @@ from server.outcome import Frozen, Round, StageRecord, describe_outcome
 from server.resume import Earlier, check_sites, look_back, own_code_digest
 
 NO_PRIVACY = ("no differential privacy and no secure aggregation: the coordinator sees each site's "
-              "update; updates and the finished models can reveal training data")
+              "update, and the sums that it gives for probes; these and the finished models can "
+              "reveal training data")
 
 
 class RunFolder:
@@ -60,6 +61,7 @@ class RunFolder:
         self.num_expected = 0
         self.records: list[StageRecord] = []
         self.models: dict[Part, ModelFile] = {}
+        self.probes: dict[str, Any] = {}
         self.resumed: list[dict[str, Any]] = []
         self._started = _now()
         self._metrics, self._metrics_bytes = hashlib.sha256(), 0
@@ -83,6 +85,8 @@ class RunFolder:
         self.records = [StageRecord(**manifest.record) for manifest in earlier.manifests.values()]
         self.models = {part: model for manifest in earlier.manifests.values()
                        for part, model in manifest.models.items()}
+        self.probes = next((manifest.probes for manifest in earlier.manifests.values()
+                            if manifest.probes), {})
         if earlier.last is not None:
             self._metrics.update(check_metrics(self.path, earlier.last))
             self._metrics_bytes = earlier.last.metrics_bytes
@@ -130,7 +134,7 @@ class RunFolder:
             "sites": list(self.sites), "stage_names": list(self.plan.stage_names),
             "strangers": self.strangers, "stages": [record.as_json() for record in self.records],
             "models": {part: model.model_dump() for part, model in self.models.items()},
-            "resumed": self.resumed,
+            "probes": self.probes, "resumed": self.resumed,
         }
         write_text(self.path / "run.json", json.dumps(content, indent=1) + "\n")
 
@@ -192,6 +196,14 @@ class RunFolder:
                 "models": {part: self.models[part] for part in parts}, "record": asdict(record),
                 "metrics_bytes": self._metrics_bytes,
                 "metrics_sha256": self._metrics.hexdigest()}))
+        self.write()
+
+    def finish_probes(self, stage: StageName, probes: dict[str, Any]) -> None:
+        """Write down what came of the probes after a stage: sites are not asked again."""
+        self.probes = probes
+        manifest = read_manifest(self.path, stage)
+        if manifest is not None:
+            write_manifest(self.path, manifest.model_copy(update={"probes": probes}))
         self.write()
 
     def finish(self) -> None:

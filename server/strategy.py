@@ -1,10 +1,10 @@
 """One round: who is asked, how replies are merged as they arrive, and what counts as enough."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from pydantic import ValidationError
 
@@ -15,6 +15,8 @@ from braing3n.weights import State, Vector, layout_digest, pack
 from server.merge import ExactMean
 from server.messages import Member, exchange, read_text, read_vector, record, refusal_of, size_of
 from server.outcome import Frozen, Round
+
+Take = Callable[[Message, Reply], None]
 
 
 @dataclass(frozen=True)
@@ -51,36 +53,53 @@ class Strategy:
         Returns:
             The outcome, however few answered; see `check_enough`.
         """
+        contents = dict.fromkeys(self.members, record(task, weights))
+        if result_like is None:
+            return self.ask_each(kind, task, contents, lambda *_: None, frozen)
+        merging = _Merging(ExactMean(sum(t.numel() for t in result_like.values())),
+                           layout_digest(result_like))
+        outcome = self.ask_each(kind, task, contents, merging.take, frozen)
+        if merging.mean.weight:
+            outcome.mean = merging.mean.mean()
+        return outcome
+
+    def ask_each(
+        self, kind: str, task: Task, contents: Mapping[Member, RecordDict], take: Take,
+        frozen: Mapping[Part, Frozen],
+    ) -> Round:
+        """Send each member its own message about `task`, and give each reply to `take`.
+
+        Args:
+            kind: Flower message type.
+            task: What replies have to be about.
+            contents: What each member is sent; sites that share a content share its memory.
+            take: Reads a reply's array; a site by whose reply it raises is refused.
+            frozen: Parts that a site may ask for; it is sent them, and its message again.
+        """
         began = time.monotonic()
-        outcome = Round(asked=tuple(member.name for member in self.members))
-        merging = None
-        if result_like is not None:
-            merging = _Merging(ExactMean(sum(t.numel() for t in result_like.values())),
-                               layout_digest(result_like))
-        lacking = self._ask(self.members, kind, task, weights, merging, outcome)
+        outcome = Round(asked=tuple(member.name for member in contents))
+        lacking = self._ask(contents, kind, task, take, outcome)
         if lacking:
-            sites = [member for member in self.members if member.name in lacking]
+            sites = [member for member in contents if member.name in lacking]
             self._send_missing(sites, lacking, task, frozen, outcome)
-            again = self._ask([m for m in sites if m.name not in outcome.refused], kind, task,
-                              weights, merging, outcome)
+            again = self._ask({m: contents[m] for m in sites if m.name not in outcome.refused}, kind,
+                              task, take, outcome)
             outcome.refused.update(dict.fromkeys(again, "missing_part"))
         for name in outcome.asked:
             if name not in outcome.replies:
                 outcome.refused.setdefault(name, "late")
         outcome.seconds = time.monotonic() - began
-        if merging is not None and merging.mean.weight:
-            outcome.mean = merging.mean.mean()
         return outcome
 
     def _ask(
-        self, members: Sequence[Member], kind: str, task: Task, weights: Vector | None,
-        merging: "_Merging | None", outcome: Round,
+        self, contents: Mapping[Member, RecordDict], kind: str, task: Task, take: Take,
+        outcome: Round,
     ) -> dict[str, tuple[Part, ...]]:
-        """Send the task, take the replies into `outcome`; return who lacks which parts."""
-        names = {member.node_id: member.name for member in members}
-        content = record(task, weights)
-        messages = [Message(content, node, kind, ttl=self.timeout_s) for node in names]
-        outcome.bytes_down += len(messages) * size_of(content)
+        """Send the messages, take the replies into `outcome`; return who lacks which parts."""
+        names = {member.node_id: member.name for member in contents}
+        messages = [Message(content, member.node_id, kind, ttl=self.timeout_s)
+                    for member, content in contents.items()]
+        outcome.bytes_down += sum(map(size_of, contents.values()))
         lacking: dict[str, tuple[Part, ...]] = {}
         for node, message in exchange(self.grid, messages, self.timeout_s):
             name = names[node]
@@ -93,8 +112,7 @@ class Strategy:
                 if reply.missing:
                     lacking[name] = reply.missing
                     continue
-                if merging is not None:
-                    merging.take(message, reply)
+                take(message, reply)
                 outcome.replies[name] = reply
             except BrainG3NError as error:
                 outcome.refused[name] = error.code

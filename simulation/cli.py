@@ -41,7 +41,8 @@ def run(
     parallel: Annotated[int | None, typer.Option(
         min=1, help="Sites that work at once. Without it: what cores and memory hold.")] = None,
     ray_address: Annotated[str | None, typer.Option(
-        metavar="HOST:PORT", help="Compute on this Ray cluster, which is left running.")] = None,
+        metavar="HOST:PORT", help="Compute on the machines of this Ray cluster, which is left "
+                                 "running (docs/simulation.md).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout.")] = False,
 ) -> None:
     """Train all three stages over simulated sites, and write a report to look at.
@@ -63,10 +64,10 @@ def run(
 @app.command()
 def phantom(
     out: OUT,
-    sites: Annotated[int, typer.Option(help="Hospitals.")] = 4,
-    subjects: Annotated[int, typer.Option(help="Subjects over all hospitals.")] = 64,
+    sites: Annotated[int, typer.Option(help="How many hospitals.")] = 4,
+    subjects: Annotated[int, typer.Option(help="How many subjects, over all hospitals.")] = 64,
     seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 0,
-    voxel_mm: Annotated[float, typer.Option(help="Voxel edge in mm, about.")] = 4.0,
+    voxel_mm: Annotated[float, typer.Option(help="Edge of a voxel in mm, about.")] = 4.0,
 ) -> None:
     """Write the embedded cohort: synthetic brains whose true volumes are known."""
     from braing3n.counting import counting  # noqa: PLC0415

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from braing3n.counting import counting
 from braing3n.errors import OutputError, RunFailedError
+from braing3n.evaluation.tasks import probed_tasks
 from braing3n.files import replacing, write_text
 from braing3n.plan import Plan, load_plan
 from simulation.running.costs import Memory, costs_table
@@ -23,7 +24,8 @@ from simulation.running.out_folder import forget_home, mark_finished, note_home,
 from simulation.running.parallel import Capacity
 from simulation.running.processes import open_watchdog
 from simulation.running.progress import RunProgress
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 PLANS = Path(__file__).parent / "plans"
 AGES = (25.0, 40.0, 55.0, 70.0, 85.0)
@@ -47,6 +49,7 @@ def simulate(order: Order, out: Path, console: Console) -> Path:
         BrainG3NError: Bad input, or a run that did not end well; `run.json` says how far it came.
     """
     plan = load_plan(order.plan_path, order.sweep)
+    probed_tasks(plan.probes)  # a task that there is not is told before anything is written
     sources = find_sources(order, plan)
     capacity = find_capacity(order, plan, sources)
     asked = {"plan_digest": plan.digest, "data": describe_data(order), "sites": sorted(sources)}

@@ -1,56 +1,19 @@
-"""From a folder of cohorts, or a partition, to the site files of a simulation."""
+"""From sites of a folder or a partition to the site files of a simulation."""
 
-import re
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
-from braing3n.config import DataConfig, SiteConfig, load_site_config
+from braing3n.config import DataConfig, Method, SiteConfig, load_site_config
 from braing3n.data.cohort import open_cohort
 from braing3n.data.examples import MIN_SUBJECTS_FOR_MOMENTS
 from braing3n.data.splits import place, strata_of
 from braing3n.errors import CohortError, ConfigError
 from braing3n.files import write_text
-
-
-def find_site_folders(cohort: Path) -> dict[str, Path]:
-    """Return the BIDS datasets directly inside `cohort`, by site name.
-
-    A dataset has a dataset_description.json, a participants.tsv or sub-* folders. The site's name
-    is the folder's, in lower case with dashes.
-
-    Raises:
-        CohortError: The folder is missing, holds no dataset, or is itself one hospital's dataset.
-    """
-    fix = "give --cohort a folder that holds one BIDS folder for each site"
-    expected = "a folder with one BIDS folder a site, two or more"
-    if not cohort.is_dir():
-        raise CohortError(f"{cohort} is no folder", expected=expected,
-                          found="a file" if cohort.exists() else "nothing there", fix=fix)
-    if _is_dataset(cohort):
-        raise CohortError(f"{cohort} is a single dataset", expected=expected,
-                          found="one BIDS dataset", fix=fix)
-    folders: dict[str, Path] = {}
-    for path in sorted(cohort.iterdir()):
-        if not path.is_dir() or path.name.startswith(".") or not _is_dataset(path):
-            continue
-        taken = folders.setdefault(site_name(path.name), path)
-        if taken != path:
-            raise CohortError(f"two folders of {cohort} have the same site name",
-                              expected="names that differ in letters a-z and digits",
-                              found=f"{taken.name} and {path.name}", fix="rename one of them")
-    if not folders:
-        inside = sorted(path.name for path in cohort.iterdir())[:5]
-        raise CohortError(f"{cohort} holds no BIDS dataset", expected=expected,
-                          found=", ".join(inside) or "an empty folder", fix=fix)
-    return folders
-
-
-def site_name(folder: str) -> str:
-    """Return a folder's name as a site name: lower-case letters, digits and dashes."""
-    name = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
-    return name[:40].strip("-") or "site"
+from simulation.partition.asked import PLACE, asked_of
 
 
 def find_partition_sites(partition: Path) -> dict[str, Path]:
@@ -75,10 +38,27 @@ def find_partition_sites(partition: Path) -> dict[str, Path]:
                               expected="a name for each", fix=f"change it in {path}")
         files[name] = path
     if not files:
-        raise CohortError(f"{partition} holds no site with scans", found="no sites/*.yaml",
-                          expected="one file a site",
-                          fix="split a table or folder with scans: its rows are of people alone")
+        raise _no_settings(partition)
     return files
+
+
+def _no_settings(partition: Path) -> CohortError:
+    """Return why a partition has no site to train at, and the command that makes one with sites."""
+    path = partition / "partition.json"
+    try:
+        record = json.loads(path.read_text())
+    except ValueError:
+        return CohortError(f"{path} is damaged", expected="a partition's record, as JSON",
+                           found="other content", fix="make the partition again, into a new folder")
+    asked = asked_of(record)
+    command = asked.with_images()
+    rows = sum(site["num_volumes"] for site in record.get("sites", ()))
+    is_of_rows = rows and not record.get("files")
+    where = f" ({PLACE}: the cohort's BIDS folder with its images)" if PLACE in command else ""
+    return CohortError(
+        f"{partition} has no site's settings", expected="sites/*.yaml, one a site with its scans",
+        found=f"{rows} rows with no images behind them, of {', '.join(asked.sources)}" if is_of_rows
+        else "none", fix=f"make a partition of images, and give its folder: {command}{where}")
 
 
 def check_trainable(sources: Mapping[str, Path]) -> None:
@@ -110,13 +90,16 @@ def check_trainable(sources: Mapping[str, Path]) -> None:
 def write_site_files(sources: Mapping[str, Path], out: Path) -> Path:
     """Write one site file each to OUT/sites, with a state folder of this run's own beside it.
 
+    In a simulation one researcher has all scans, so that sites give sums for every probe.
+
     Args:
         sources: For each site its BIDS folder, or its settings file, which stays as it is.
         out: The run's folder.
     """
     sites = out / "sites"
     for name, source in sources.items():
-        content = _settings(name, source).model_copy(update={"state_dir": Path(name)}).model_dump(
+        own = {"state_dir": Path(name), "probe_methods": get_args(Method)}
+        content = _settings(name, source).model_copy(update=own).model_dump(
             mode="json", exclude_defaults=True)
         write_text(sites / f"{name}.yaml", yaml.safe_dump(content, sort_keys=False))
     return sites
@@ -132,10 +115,3 @@ def _settings(name: str, source: Path) -> SiteConfig:
     if source.is_file():
         return load_site_config(source.resolve())
     return SiteConfig(name=name, data=DataConfig(folder=source.resolve()), state_dir=Path(name))
-
-
-def _is_dataset(folder: Path) -> bool:
-    marks = ("dataset_description.json", "participants.tsv")
-    return any((folder / mark).exists() for mark in marks) or any(
-        path.is_dir() for path in folder.glob("sub-*")
-    )

@@ -14,6 +14,11 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that start whole runs: with several workers, none is then left for last."""
+    items.sort(key=lambda item: "simulation" not in item.path.parts)
+
+
 WriteScan = Callable[..., Path]
 
 

@@ -11,6 +11,7 @@ from braing3n.config import DataConfig
 from braing3n.data.bids import BidsScan, find_scans
 from braing3n.data.people.covariates import Cell, is_missing, is_over_89, understand
 from braing3n.data.people.mapping import ColumnMapping, load_mapping
+from braing3n.data.people.names import whole
 from braing3n.data.people.notes import listed
 from braing3n.data.people.participants import read_participants, read_sessions
 from braing3n.data.people.scan_tables import read_scan_table
@@ -132,9 +133,7 @@ def _site_fields(mapping: ColumnMapping | None) -> tuple[str, ...]:
 
 def _text(value: object) -> str:
     """Return a sidecar's value as text, a whole number without `.0`; nothing for none."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value)
+    return "" if value is None else str(whole(value))
 
 
 def _not_understood(unread: Counter[Cell], sidecars: Iterable[Sidecars]) -> list[str]:

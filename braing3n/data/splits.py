@@ -6,19 +6,18 @@ site writes down where each subject is: a later one never moves an earlier one, 
 trained on is ever tested on.
 """
 
-import fcntl
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from braing3n.conditions import Conditions
 from braing3n.config import DataConfig
 from braing3n.errors import CohortError
-from braing3n.files import canonical_json, digest_bytes, replacing
+from braing3n.files import canonical_json, digest_bytes, locked, replacing
 
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -199,13 +198,10 @@ def _hash(subject: str) -> str:
     return digest_bytes(subject.encode())
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Let one process at a time read and write the record."""
+def _locked(path: Path) -> AbstractContextManager[None]:
+    """Let one process at a time read and write the record, in a folder for its owner alone."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locked(path.with_suffix(".lock"), waits=True)
 
 
 def _load(path: Path) -> dict[str, Side] | None:

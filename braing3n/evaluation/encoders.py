@@ -16,7 +16,7 @@ from braing3n.evaluation.thumbnails import THUMBNAIL_SHAPE, thumbnails
 from braing3n.models.mae import Encoder
 from braing3n.plan import load_plan
 from braing3n.presets import PRESETS, Preset, PresetName
-from braing3n.weights import digest_state, load_weights
+from braing3n.weights import State, digest_state, load_weights
 
 _OURS = "mean of the patch tokens, then the CLS token"
 
@@ -91,14 +91,23 @@ def open_own(name: str, weights: Path, preset: Preset,
         OutputError: The file is not there, or damaged.
         ConfigError: It is not an encoder of this preset.
     """
-    state = load_weights(weights)
+    return own_encoder(name, load_weights(weights), preset, device, str(weights))
+
+
+def own_encoder(name: str, state: State, preset: Preset, device: torch.device,
+                source: str) -> OwnEncoder:
+    """Return an encoder of ours with these weights, which came from `source`.
+
+    Raises:
+        ConfigError: They are not an encoder's of this preset.
+    """
     network = Encoder(preset)
     expected = network.state_dict()
     differing = sorted(key for key in expected.keys() | state.keys()
                        if key not in expected or key not in state
                        or expected[key].shape != state[key].shape)
     if differing:
-        raise ConfigError(f"{weights} is not an encoder of this preset",
+        raise ConfigError(f"{source} is not an encoder of this preset",
                           expected=f"{len(expected)} tensors with the preset's shapes",
                           found=f"{len(differing)} that differ, the first {differing[0]}",
                           fix="name the preset that it was trained with (--preset)")

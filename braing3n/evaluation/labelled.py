@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from braing3n.evaluation.fits.moments import Floats
 from braing3n.evaluation.metrics import persons_of
-from braing3n.evaluation.moments import Floats
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,34 @@ Every metric takes weights (R, n): how often each of R resamples has each volume
 the plain metric. NaN is where a resample does not define it, such as the AUC of one class.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braing3n.evaluation.moments import Floats
+from braing3n.evaluation.fits.moments import Floats
+from braing3n.evaluation.pairs import auc, c_index, ranked_pairs, ratio
 
 Kind = Literal["classification", "regression", "survival"]
 
 NUM_RESAMPLES = 2000
+# Percentile intervals of fewer people come out too narrow; DECISIONS.md has the figures.
+FEW = 20
+# What each kind of task is measured by, the main one first.
+METRICS: Mapping[Kind, tuple[str, ...]] = MappingProxyType({
+    "classification": ("auc_within_sites", "auc", "balanced_accuracy"),
+    "regression": ("r2", "r2_within_sites", "mae", "pearson_r"),
+    "survival": ("c_index",),
+})
+# How they are written in texts and tables.
+METRIC_NAMES: Mapping[str, str] = MappingProxyType({
+    "auc": "AUC", "auc_within_sites": "AUC within sites", "balanced_accuracy": "balanced accuracy",
+    "r2": "R²", "r2_within_sites": "R² within sites", "mae": "mean error", "pearson_r": "r",
+    "c_index": "C-index",
+})
 
 
 @dataclass(frozen=True)
@@ -92,11 +109,13 @@ def figures(kind: Kind, predictions: Predictions, weights: Floats) -> dict[str, 
         weights: (R, n).
 
     Returns:
-        (R,) by metric: `auc` and `balanced_accuracy`; `r2`, `mae` and `pearson_r`; `c_index`.
+        (R,) by the kind's `METRICS`.
     """
     if kind == "regression":
         truths, guesses = predictions.truths.astype(np.float64), predictions.scores[:, 0]
-        return {"r2": r2(truths, guesses, weights), "mae": mae(truths, guesses, weights),
+        return {"r2": r2(truths, guesses, weights),
+                "r2_within_sites": r2_within_sites(truths, guesses, predictions.sites, weights),
+                "mae": mae(truths, guesses, weights),
                 "pearson_r": pearson_r(truths, guesses, weights)}
     if kind == "survival":
         events = predictions.events
@@ -104,23 +123,23 @@ def figures(kind: Kind, predictions: Predictions, weights: Floats) -> dict[str, 
             raise ValueError("survival is measured on times and events")
         return {"c_index": c_index(predictions.truths.astype(np.float64), events,
                                    predictions.scores[:, 0], predictions.sites, weights)}
-    return {"auc": class_auc(predictions, weights),
+    return {"auc_within_sites": auc_within_sites(predictions, weights),
+            "auc": class_auc(predictions, weights),
             "balanced_accuracy": balanced_accuracy(predictions, weights)}
 
 
 def estimate(kind: Kind, predictions: Predictions, seed: int) -> dict[str, Estimate]:
     """Return each metric with its interval over resampled persons."""
     if not len(predictions.truths):
-        return {name: Estimate(None, reason="no test volume") for name in _NAMES[kind]}
+        return {name: Estimate(None, reason="no test volume") for name in METRICS[kind]}
     plain = figures(kind, predictions, np.ones((1, len(predictions.truths))))
     drawn = figures(kind, predictions, resample(predictions.persons(), seed))
     return {name: _estimate(float(plain[name][0]), drawn[name], _UNDEFINED[name]) for name in plain}
 
 
-_NAMES: dict[Kind, tuple[str, ...]] = {"classification": ("auc", "balanced_accuracy"),
-                                       "regression": ("r2", "mae", "pearson_r"),
-                                       "survival": ("c_index",)}
-_UNDEFINED = {"auc": "one class alone", "balanced_accuracy": "one class alone",
+_UNDEFINED = {"auc_within_sites": "no site with more than one class",
+              "auc": "one class alone", "balanced_accuracy": "one class alone",
+              "r2_within_sites": "values that do not differ inside sites",
               "r2": "values that do not differ", "mae": "no value",
               "pearson_r": "values that do not differ",
               "c_index": "no two people of a site of whom the earlier had the event"}
@@ -136,36 +155,39 @@ def _estimate(value: float, drawn: Floats, reason: str) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Return (R,) areas under the ROC curve.
-
-    The share of pairs, one of each class, that are ranked rightly, a tie counting one half: Hanley
-    and McNeil (1982), https://doi.org/10.1148/radiology.143.1.7063747.
-
-    Args:
-        scores: (n,).
-        positive: (n,).
-        weights: (R, n).
-    """
-    order = np.argsort(scores, kind="stable")
-    _, starts = np.unique(scores[order], return_index=True)              # of the t different ones
-    ones = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)     # (R, t)
-    zeros = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)   # (R, t)
-    below = np.cumsum(zeros, axis=1) - 0.5 * zeros                                  # (R, t)
-    return _ratio((ones * below).sum(axis=1), ones.sum(axis=1) * zeros.sum(axis=1))
-
-
 def class_auc(predictions: Predictions, weights: Floats) -> Floats:
     """Return (R,) the AUC of two classes; of more, the mean of each against the rest.
 
-    A class that a resample lacks takes no part in it.
+    A class that a resample lacks takes no part in it. Volumes of different sites are ranked too: where
+    sites have different shares of a class, a model that merely tells sites apart scores.
     """
-    names = predictions.classes
+    each = [auc(scores, positive, weights) for scores, positive in _against_rest(predictions)]
+    return _mean_of_defined(np.stack(each))                              # of (k, R)
+
+
+def auc_within_sites(predictions: Predictions, weights: Floats) -> Floats:
+    """Return (R,) the AUC over pairs of one site; of more than two classes, the mean of each.
+
+    Nobody is ranked beside anybody of another site, so that neither a label that goes with the site
+    nor scores of different models at different sites count. It is the mean of the sites' AUCs: the
+    covariate-adjusted AUC of Janes and Pepe (2009), https://doi.org/10.1093/biomet/asp002, with the
+    site as the covariate, though weighted by each site's pairs in place of its cases.
+    """
+    rows_of = [predictions.sites == site for site in np.unique(predictions.sites)]
+    each = []
+    for scores, positive in _against_rest(predictions):
+        pairs = [ranked_pairs(scores[rows], positive[rows], weights[:, rows]) for rows in rows_of]
+        won, possible = np.sum(pairs, axis=0)                            # (R,) each
+        each.append(ratio(won, possible))
+    return _mean_of_defined(np.stack(each))                              # of (k, R)
+
+
+def _against_rest(predictions: Predictions) -> list[tuple[Floats, NDArray[np.bool_]]]:
+    """Return (n,) scores and (n,) who is of the class, for each class; of two, the second's."""
+    names, scores, truths = predictions.classes, predictions.scores, predictions.truths
     if len(names) == 2:
-        return auc(predictions.scores[:, 0], predictions.truths == names[1], weights)
-    each = np.stack([auc(predictions.scores[:, number], predictions.truths == name, weights)
-                     for number, name in enumerate(names)])              # (k, R)
-    return _mean_of_defined(each)
+        return [(scores[:, 0], truths == names[1])]
+    return [(scores[:, number], truths == name) for number, name in enumerate(names)]
 
 
 def balanced_accuracy(predictions: Predictions, weights: Floats) -> Floats:
@@ -174,55 +196,61 @@ def balanced_accuracy(predictions: Predictions, weights: Floats) -> Floats:
     each = []
     for name in predictions.classes:
         inside = weights * (predictions.truths == name)                  # (R, n)
-        each.append(_ratio((inside * right).sum(axis=1), inside.sum(axis=1)))
+        each.append(ratio((inside * right).sum(axis=1), inside.sum(axis=1)))
     shares = np.stack(each)                                              # (k, R)
     return np.where(np.isfinite(shares).sum(axis=0) > 1, _mean_of_defined(shares), np.nan)
 
 
 def r2(truths: Floats, guesses: Floats, weights: Floats) -> Floats:
     """Return (R,) coefficients of determination: 1 less squared error over variance."""
-    mean = _ratio(weights @ truths, weights.sum(axis=1))                 # (R,)
+    mean = ratio(weights @ truths, weights.sum(axis=1))                 # (R,)
     # About the resample's own mean; a variance of rounding alone is none.
     spread = (weights * (truths - mean[:, None]) ** 2).sum(axis=1)       # (R,)
     floor = 1e-20 * weights.sum(axis=1) * (1 + mean**2)
-    return 1 - _ratio(weights @ (truths - guesses) ** 2, np.where(spread > floor, spread, 0))
+    return 1 - ratio(weights @ (truths - guesses) ** 2, np.where(spread > floor, spread, 0))
+
+
+def r2_within_sites(truths: Floats, guesses: Floats, sites: NDArray[np.str_],
+                    weights: Floats) -> Floats:
+    """Return (R,) the share of the variance inside sites that guesses explain.
+
+    Truths and guesses count from their site's own mean, so that neither a number that goes with the
+    site nor a probe that knows its site's mean earns anything: the within-R² of a regression with an
+    intercept a site, Wooldridge (2010), chapter 10.5, https://mitpress.mit.edu/9780262232586.
+
+    Args:
+        truths: (n,).
+        guesses: (n,).
+        sites: (n,).
+        weights: (R, n).
+    """
+    wrong, spread = np.zeros(len(weights)), np.zeros(len(weights))       # (R,) each
+    for site in np.unique(sites):
+        here = sites == site
+        own, total = weights[:, here], weights[:, here].sum(axis=1)
+        truth = truths[here] - ratio(own @ truths[here], total)[:, None]       # (R, m)
+        error = truth - guesses[here] + ratio(own @ guesses[here], total)[:, None]
+        wrong += np.nansum(own * error**2, axis=1)
+        spread += np.nansum(own * truth**2, axis=1)
+    floor = 1e-20 * weights.sum(axis=1) * (1 + float(np.abs(truths).max()) ** 2)
+    return 1 - ratio(wrong, np.where(spread > floor, spread, 0))
 
 
 def mae(truths: Floats, guesses: Floats, weights: Floats) -> Floats:
     """Return (R,) mean absolute errors."""
-    return _ratio(weights @ np.abs(truths - guesses), weights.sum(axis=1))
+    return ratio(weights @ np.abs(truths - guesses), weights.sum(axis=1))
 
 
 def pearson_r(truths: Floats, guesses: Floats, weights: Floats) -> Floats:
     """Return (R,) Pearson's correlation coefficients."""
     total = weights.sum(axis=1)                                          # (R,)
-    one = truths - _ratio(weights @ truths, total)[:, None]              # (R, n)
-    other = guesses - _ratio(weights @ guesses, total)[:, None]          # (R, n)
+    one = truths - ratio(weights @ truths, total)[:, None]              # (R, n)
+    other = guesses - ratio(weights @ guesses, total)[:, None]          # (R, n)
     product = (weights * one * other).sum(axis=1)
     power = (weights * one**2).sum(axis=1) * (weights * other**2).sum(axis=1)
-    return _ratio(product, np.sqrt(np.where(power > 1e-30, power, 0)))
-
-
-def c_index(times: Floats, events: NDArray[np.bool_], scores: Floats, sites: NDArray[np.str_],
-            weights: Floats) -> Floats:
-    """Return (R,) Harrell's concordance over pairs of one site, a tie of scores counting one half.
-
-    A pair counts where the earlier of the two times is an event's; of one time, where one is an
-    event's and the other is not.
-    """
-    earlier = (times[:, None] < times) | ((times[:, None] == times) & ~events)
-    counts = (events[:, None] & earlier & (sites[:, None] == sites)).astype(np.float64)  # (n, n)
-    right = (scores[:, None] > scores) + 0.5 * (scores[:, None] == scores)
-    won = ((weights @ (counts * right)) * weights).sum(axis=1)
-    return _ratio(won, ((weights @ counts) * weights).sum(axis=1))
-
-
-def _ratio(over: Floats, under: Floats) -> Floats:
-    """Return over / under, NaN where that divides by 0."""
-    ratio: Floats = np.divide(over, under, out=np.full(np.shape(over), np.nan), where=under > 0)
-    return ratio
+    return ratio(product, np.sqrt(np.where(power > 1e-30, power, 0)))
 
 
 def _mean_of_defined(each: Floats) -> Floats:
     """Return (R,) the mean over (k, R) without NaN; NaN where all are."""
-    return _ratio(np.nansum(each, axis=0), np.isfinite(each).sum(axis=0).astype(np.float64))
+    return ratio(np.nansum(each, axis=0), np.isfinite(each).sum(axis=0).astype(np.float64))

@@ -9,26 +9,23 @@ volumes and no volume: see `site_statistics`, `logistic` and `cox`.
 import itertools
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from braing3n.config import Method
 from braing3n.errors import CohortError
-from braing3n.evaluation.cox import choose_cox
+from braing3n.evaluation.fits.cox import choose_cox
+from braing3n.evaluation.fits.linear_fits import Chosen
+from braing3n.evaluation.fits.logistic import choose_logistic
+from braing3n.evaluation.fits.moments import moments_of
 from braing3n.evaluation.labelled import LabelledSet, deal_folds
-from braing3n.evaluation.linear_fits import (
-    Chosen,
-    choose_class_ridge,
-    choose_discriminant,
-    choose_ridge,
-)
-from braing3n.evaluation.logistic import choose_logistic
 from braing3n.evaluation.metrics import Estimate, Kind, Predictions, estimate
-from braing3n.evaluation.moments import Floats, moments_of
-from braing3n.evaluation.site_statistics import EVERYBODY, site_statistics, sum_sites
-from braing3n.evaluation.tasks import Method, Task
+from braing3n.evaluation.predicting import predict
+from braing3n.evaluation.site_statistics import cells_of, fit_sums, sum_sites
+from braing3n.evaluation.tasks import Task
 
 NUM_INNER_FOLDS = 5
 # Of each class, and with the event: inner folds then leave some in the rest.
@@ -46,7 +43,8 @@ class ProbeResult:
         kind: Of the task.
         method: How it was fitted.
         strengths: What the inner folds chose; one, or one for each fold of a cross-validation.
-        metrics: Over all test volumes, by name, the main one first; see `metrics.figures`.
+        main_metric: What encoders are compared by; see `Task.main_metric`.
+        metrics: Over all test volumes, by name; see `metrics.figures`.
         by_site: The same for each site's test volumes.
         predictions: What was said of each test volume.
         num_train: Volumes that were fitted on; of a cross-validation, all.
@@ -56,6 +54,7 @@ class ProbeResult:
 
     kind: Kind
     method: Method
+    main_metric: str
     strengths: tuple[float, ...]
     metrics: dict[str, Estimate]
     by_site: dict[str, dict[str, Estimate]]
@@ -66,8 +65,8 @@ class ProbeResult:
 
     @property
     def main(self) -> Estimate:
-        """The metric that encoders are compared by."""
-        return next(iter(self.metrics.values()))
+        """The main metric's figure over all test volumes."""
+        return self.metrics[self.main_metric]
 
 
 def probe(task: Task, train: LabelledSet, test: LabelledSet, seed: int) -> ProbeResult:
@@ -148,18 +147,8 @@ def fit(task: Task, train: LabelledSet, classes: tuple[str, ...], seed: int) -> 
     if task.fitted_by == "cox":
         return choose_cox([(site.features, site.values.astype(np.float64), _events(site), own)
                            for site, own in sites])
-    is_regression = task.kind == "regression"
-    sums = sum_sites([
-        site_statistics(_columns(site) if is_regression else site.features,
-                        None if is_regression else site.values.astype(np.str_), own, site.persons())
-        for site, own in sites], NUM_INNER_FOLDS)
-    if is_regression:
-        return choose_ridge([fold[EVERYBODY] for fold in sums])
-    return (choose_discriminant if task.fitted_by == "lda" else choose_class_ridge)(sums, classes)
-
-
-def _columns(site: LabelledSet) -> Floats:
-    return np.column_stack([site.features, site.values.astype(np.float64)])
+    return fit_sums(task, sum_sites([cells_of(task, site, own) for site, own in sites],
+                                    NUM_INNER_FOLDS), classes)
 
 
 def _events(data: LabelledSet) -> NDArray[np.bool_]:
@@ -251,22 +240,18 @@ def _predict(task: Task, chosen: Chosen, train: LabelledSet, test: LabelledSet,
         classes: Their names.
         is_pooled: Whether scores are to be pooled with those of other fits.
     """
-    scores = chosen.model.scores(test.features)                       # (n, k)
-    predicted: NDArray[np.generic] = scores[:, 0]
-    if task.kind == "classification":
-        best = scores.argmax(axis=1) if len(classes) > 2 else (scores[:, 0] > 0).astype(np.intp)
-        predicted = np.array(classes)[best]
-    if is_pooled and task.kind != "regression":
-        mean, deviation = chosen.model.spread(moments_of(train.features))
-        scores = (scores - mean) / np.where(deviation > 0, deviation, 1.0)
-    return Predictions(scores, predicted, test.values, test.events, test.subjects, test.sites,
-                       classes)
+    predictions = predict(chosen.model, test, classes)
+    if not is_pooled or task.kind == "regression":
+        return predictions
+    mean, deviation = chosen.model.spread(moments_of(train.features))
+    scores = (predictions.scores - mean) / np.where(deviation > 0, deviation, 1.0)
+    return replace(predictions, scores=scores)
 
 
 def _result(task: Task, strengths: tuple[float, ...], predictions: Predictions, train: LabelledSet,
             left_out: dict[str, int], seed: int) -> ProbeResult:
     by_site = {str(site): estimate(task.kind, predictions.only(predictions.sites == site), seed)
                for site in np.unique(predictions.sites)}
-    return ProbeResult(task.kind, task.fitted_by, strengths,
+    return ProbeResult(task.kind, task.fitted_by, task.main_metric, strengths,
                        estimate(task.kind, predictions, seed), by_site, predictions,
                        len(train.values), train.num_persons(), left_out)

@@ -18,8 +18,8 @@ from braing3n.data.site_data import SiteData, open_site_data
 from braing3n.data.splits import SIDES, Side
 from braing3n.errors import ConfigError, DivergedError
 from braing3n.evaluation.encoders import VolumeEncoder
+from braing3n.evaluation.fits.moments import Floats
 from braing3n.evaluation.labelled import LabelledSet
-from braing3n.evaluation.moments import Floats
 from braing3n.evaluation.tasks import Columns, Task
 from braing3n.presets import Preset
 
@@ -152,8 +152,12 @@ def open_roster(paths: Sequence[Path], preset: Preset,
     if twice:
         raise ConfigError("two sites have the same name", expected="names that differ",
                           found=", ".join(twice), fix="give each site's file once")
-    sites = tuple(_open_site(config, preset, progress) for config in configs)
-    return Roster(sites, tuple(Row(site, side, example) for site in sites for side in SIDES
+    return roster_of([_open_site(config, preset, progress) for config in configs])
+
+
+def roster_of(sites: Sequence[SiteVolumes]) -> Roster:
+    """Return all volumes of sites that are open."""
+    return Roster(tuple(sites), tuple(Row(site, side, example) for site in sites for side in SIDES
                                for example in _examples(site.data, side)))
 
 

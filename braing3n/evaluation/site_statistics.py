@@ -1,26 +1,28 @@
 """What one site gives for a probe that is fitted from sums: each inner fold's moments by class.
 
-Pure functions of the site's own rows. `to_message` is what may leave: it refuses sums over so few
-people that they show single ones.
+Pure functions of the site's own rows. Which of these sums may leave is in `site_answers`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from braing3n.errors import CohortError, ProtocolError
-from braing3n.evaluation.linear_fits import merge_classes
-from braing3n.evaluation.moments import Floats, Moments, moments_of, pack_symmetric, unpack_symmetric
+from braing3n.evaluation.fits.linear_fits import (
+    Chosen,
+    Classes,
+    choose_class_ridge,
+    choose_discriminant,
+    choose_ridge,
+    merge_classes,
+)
+from braing3n.evaluation.fits.moments import Floats, Moments, moments_of
+from braing3n.evaluation.labelled import LabelledSet
+from braing3n.evaluation.tasks import Task
 
-MIN_SUBJECTS = 5
 # The cell of all rows, where there are no classes.
 EVERYBODY = "all"
-
-_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -30,33 +32,54 @@ class Cell:
     Attributes:
         moments: Of the features; of a regression, with the target as the last column.
         num_subjects: People behind them.
+        num_events: Of survival: volumes whose time is that of an event.
     """
 
     moments: Moments
     num_subjects: int
+    num_events: int = 0
 
 
 # By fold and class.
 SiteStatistics = Mapping[tuple[int, str], Cell]
 
 
+def cells_of(task: Task, site: LabelledSet, folds: NDArray[np.intp]) -> dict[tuple[int, str], Cell]:
+    """Return the moments that a task's fit needs of a site, by fold and class.
+
+    Args:
+        task: What is told.
+        site: One site's volumes.
+        folds: (n,).
+    """
+    if task.kind == "classification":
+        return site_statistics(site.features, site.values.astype(np.str_), folds, site.persons())
+    columns = site.features if task.kind == "survival" else np.column_stack(
+        [site.features, site.values.astype(np.float64)])
+    return site_statistics(columns, None, folds, site.persons(), site.events)
+
+
 def site_statistics(columns: Floats, classes: NDArray[np.str_] | None, folds: NDArray[np.intp],
-                    persons: NDArray[np.intp]) -> dict[tuple[int, str], Cell]:
+                    persons: NDArray[np.intp], events: NDArray[np.bool_] | None = None,
+                    ) -> dict[tuple[int, str], Cell]:
     """Return the moments of each class in each fold of one site.
 
     Args:
         columns: (n, c) features; of a regression, with the target as the last column.
-        classes: (n,), or None for a regression.
+        classes: (n,), or None where there are none.
         folds: (n,).
         persons: (n,) a number for each person.
+        events: (n,) of survival.
     """
     names = np.full(len(columns), EVERYBODY) if classes is None else classes
+    happened = np.zeros(len(columns), dtype=bool) if events is None else events
     cells = {}
     for fold in np.unique(folds):
         for name in np.unique(names[folds == fold]):
             chosen = (folds == fold) & (names == name)
             cells[int(fold), str(name)] = Cell(moments_of(columns[chosen]),
-                                               len(np.unique(persons[chosen])))
+                                               len(np.unique(persons[chosen])),
+                                               int(happened[chosen].sum()))
     return cells
 
 
@@ -66,51 +89,8 @@ def sum_sites(sites: Sequence[SiteStatistics], num_folds: int) -> list[dict[str,
                             if number == fold} for site in sites]) for fold in range(num_folds)]
 
 
-def to_message(statistics: SiteStatistics) -> tuple[str, dict[str, Floats]]:
-    """Return what a site sends: a JSON header and flat float64 arrays.
-
-    Raises:
-        CohortError: A cell is of fewer than `MIN_SUBJECTS` people.
-    """
-    small = [cell.num_subjects for cell in statistics.values() if cell.num_subjects < MIN_SUBJECTS]
-    if small:
-        raise CohortError("sums over so few subjects would show single ones",
-                          expected=f"at least {MIN_SUBJECTS} subjects of each class in each fold",
-                          found=f"{len(small)} of {len(statistics)} sums over fewer, down to "
-                                f"{min(small)}",
-                          fix="use fewer folds or classes, or leave this site out of the probe")
-    cells, arrays = [], {}
-    for number, ((fold, name), cell) in enumerate(statistics.items()):
-        cells.append({"fold": fold, "class": name, "num": cell.moments.num,
-                      "num_subjects": cell.num_subjects})
-        arrays[f"{number}.mean"] = cell.moments.mean
-        arrays[f"{number}.scatter"] = pack_symmetric(cell.moments.scatter)
-    return json.dumps({"version": _VERSION, "cells": cells}), arrays
-
-
-def from_message(header: str, arrays: Mapping[str, Floats]) -> dict[tuple[int, str], Cell]:
-    """Read what `to_message` gave.
-
-    Raises:
-        ProtocolError: It is something else, or its numbers are not finite.
-    """
-    try:
-        content: dict[str, Any] = json.loads(header)
-        if content["version"] != _VERSION or len(arrays) != 2 * len(content["cells"]):
-            raise ValueError(f"version {content['version']} with {len(arrays)} arrays")
-        found = {}
-        for number, cell in enumerate(content["cells"]):
-            mean, packed = arrays[f"{number}.mean"], arrays[f"{number}.scatter"]
-            scatter = unpack_symmetric(packed)
-            if scatter.shape != (len(mean), len(mean)) or not (
-                    np.isfinite(mean).all() and np.isfinite(packed).all()):
-                raise ValueError(f"a scatter of {scatter.shape} for a mean of {mean.shape}, or numbers "
-                                 "that are not finite")
-            found[int(cell["fold"]), str(cell["class"])] = Cell(
-                Moments(float(cell["num"]), mean, scatter), int(cell["num_subjects"]))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ProtocolError("a site's sums for a probe cannot be read",
-                            expected="a header and two arrays for each of its cells",
-                            found=str(error) or type(error).__name__,
-                            fix="run the same software version on both sides") from error
-    return found
+def fit_sums(task: Task, folds: Sequence[Classes], classes: tuple[str, ...]) -> Chosen:
+    """Fit a task's ridge or discriminants from the moments of each fold over all sites."""
+    if task.kind == "regression":
+        return choose_ridge([fold[EVERYBODY] for fold in folds if fold])
+    return (choose_discriminant if task.fitted_by == "lda" else choose_class_ridge)(folds, classes)

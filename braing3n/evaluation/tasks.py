@@ -1,18 +1,19 @@
 """What probes are asked to tell: tasks in a flat YAML file, one a line."""
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from braing3n.config import Modality
+from braing3n.config import Method, Modality
 from braing3n.errors import ConfigError
-from braing3n.evaluation.metrics import Kind
+from braing3n.evaluation.metrics import METRICS, Kind
+from braing3n.files import canonical_json, digest_bytes
 from braing3n.yaml_files import StrictModel, load_yaml, parse
 
-Method = Literal["ridge", "lda", "logistic", "cox"]
 VariableName = Literal["age_years", "sex", "diagnosis", "modality", "severity", "field_strength",
                        "site"]
 
@@ -95,9 +96,29 @@ class Task(StrictModel):
         return self.method or _METHODS[self.kind][0]
 
     @property
+    def main_metric(self) -> str:
+        """The metric that encoders are compared by.
+
+        Of classes it is the AUC within sites, as sites differ in their patients: a model that
+        tells the site would else score. The site itself, and the field strength that goes with it,
+        can only be told apart over sites.
+        """
+        return "auc" if self.is_of_the_scanner else METRICS[self.kind][0]
+
+    @property
+    def is_of_the_scanner(self) -> bool:
+        """Whether it asks where a volume was made: an encoder is no better for telling that."""
+        return self.variable in ("site", "field_strength")
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """The names of the classes, where they are given."""
         return self.classes if self.cells is None else tuple(self.cells)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the definition."""
+        return digest_bytes(canonical_json(self.model_dump(mode="json")))
 
 
 def load_tasks(path: Path | None = None) -> dict[str, Task]:
@@ -112,6 +133,31 @@ def load_tasks(path: Path | None = None) -> dict[str, Task]:
     shipped = files("braing3n.evaluation").joinpath("probe_tasks.yaml")
     tasks = _parse(load_yaml(Path(str(shipped))), "probe_tasks.yaml")
     return tasks if path is None else tasks | _parse(load_yaml(path), str(path))
+
+
+def probed_tasks(names: Iterable[str]) -> dict[str, Task]:
+    """Return the tasks of a plan's `probes`, of those that come with this software.
+
+    Args:
+        names: Tasks' names, each perhaps with a method behind a slash in place of its own.
+
+    Raises:
+        ConfigError: There is no such task, or it cannot be fitted so.
+    """
+    known = load_tasks()
+    wanted = [(name, *name.partition("/")[::2]) for name in names]
+    unknown = [name for name, task, _ in wanted if task not in known]
+    if unknown:
+        raise ConfigError("the plan's `probes` names tasks that there are not",
+                          expected=f"some of {', '.join(known)}", found=", ".join(unknown),
+                          fix="correct the plan")
+    return {name: known[task] if not method else _fitted_by(known[task], name, method)
+            for name, task, method in wanted}
+
+
+def _fitted_by(task: Task, name: str, method: str) -> Task:
+    content = {**task.model_dump(mode="json", exclude_none=True), "method": method}
+    return parse(Task, content, f"the plan's probe {name}")
 
 
 def _parse(content: dict[Any, Any], source: str) -> dict[str, Task]:

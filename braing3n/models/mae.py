@@ -92,8 +92,12 @@ class Encoder(nn.Module):
         Returns:
             (B, 2 E).
         """
-        tokens = self.encode(self.cut(volume), None)                       # (B, 1 + N, E)
-        return torch.cat([tokens[:, 1:].mean(dim=1), tokens[:, 0]], dim=1)  # (B, 2 E)
+        return self.pool(self.encode(self.cut(volume), None))
+
+    @staticmethod
+    def pool(tokens: Tensor) -> Tensor:
+        """Return (B, 2 E), as `embed` does, of (B, 1 + N, E) tokens with CLS in front."""
+        return torch.cat([tokens[:, 1:].mean(dim=1), tokens[:, 0]], dim=1)
 
     def cut(self, volume: Tensor) -> Tensor:
         """Return the patches (B, N, P³) of volumes that have the preset's shape."""

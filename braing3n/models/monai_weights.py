@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from braing3n.errors import ConfigError
+from braing3n.listing import first_of
 from braing3n.models.mae import Encoder
 
 _POSITIONS = "patch_embedding.position_embeddings"
@@ -84,9 +85,7 @@ def _monai_name(name: str, depth: int) -> str:
 
 
 def _some(names: list[str]) -> str:
-    """Return up to four names, and how many more there are."""
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return (", ".join(names[:4]) or "none") + more
+    return first_of(names, 4) or "none"
 
 
 def _misfit(what: str, expected: str, found: str) -> ConfigError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from braing3n.data.findings import Finding, finding
 from braing3n.data.tree import Entry, Kind, stem_of
 from braing3n.identity.findings import name_identity
+from braing3n.listing import first_of
 from braing3n.preflight.outcome import VolumeReport
 
 _SHOWN = 5
@@ -118,6 +119,4 @@ def _counted(groups: Mapping[str, list[Path]], root: Path) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
-    return ", ".join(ordered[:_SHOWN]) + more
+    return first_of(sorted(names), _SHOWN)

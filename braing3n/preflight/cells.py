@@ -18,8 +18,8 @@ from braing3n.data.people.covariates import (
 from braing3n.data.people.names import code_of
 from braing3n.data.people.rows import Person
 from braing3n.data.people.tables import Table
+from braing3n.listing import first_of
 
-NUM_SHOWN = 8
 # What is quoted of cells that are not understood: codes, not words that may be a name.
 _MAX_CODE, _MAX_SHARED = 4, 24
 _SEX = re.compile(r".{0,3}")
@@ -48,12 +48,6 @@ def cell_findings(table: Table, book: Codebook, people: Sequence[Person]) -> lis
             *_unclear(table, places)]
 
 
-def shown(texts: Sequence[str]) -> str:
-    """Return the first texts, and how many more there are."""
-    more = len(texts) - NUM_SHOWN
-    return ", ".join(texts[:NUM_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
 def _missing(table: Table, book: Codebook) -> list[Finding]:
     """Count each spelling of missing other than n/a; an empty cell is one in a TSV alone."""
     codes = {reading.column: reading.codes for variable, readings in book.readings.items()
@@ -72,7 +66,7 @@ def _missing(table: Table, book: Codebook) -> list[Finding]:
             if (text or is_tsv) and (column in codes or not is_value):
                 counts[text or "(empty)"] += count
     listed = [f"{text} ({count})" for text, count in counts.most_common()]
-    return [finding("missing-spelling", table.path, shown(listed))] if listed else []
+    return [finding("missing-spelling", table.path, first_of(listed))] if listed else []
 
 
 def _ages(table: Table, places: Sequence[Place]) -> Iterator[Finding]:
@@ -90,7 +84,7 @@ def _ages(table: Table, places: Sequence[Place]) -> Iterator[Finding]:
     if zeros and not any(age is not None and 0 < age < 2 for _, _, age in ages):
         unclear.append(f"0 beside no other age below 2, read as a newborn's ({_lines(zeros)})")
     if unclear:
-        yield finding("age-unclear", table.path, shown(unclear))
+        yield finding("age-unclear", table.path, first_of(unclear))
 
 
 def _unclear(table: Table, places: dict[str, list[Place]]) -> Iterator[Finding]:
@@ -104,7 +98,7 @@ def _unclear(table: Table, places: dict[str, list[Place]]) -> Iterator[Finding]:
             listed.setdefault(code, []).extend(
                 prefix + text for text in _tally(strange, _SEX if variable == "sex" else None))
     for code, texts in listed.items():
-        yield finding(code, table.path, shown(texts))
+        yield finding(code, table.path, first_of(texts))
 
 
 def _tally(places: Iterable[Place], code: re.Pattern[str] | None) -> list[str]:
@@ -135,4 +129,4 @@ def _count(items: Sequence[object], noun: str) -> str:
 
 
 def _lines(lines: Sequence[int]) -> str:
-    return ("line " if len(lines) == 1 else "lines ") + shown([str(line) for line in lines])
+    return ("line " if len(lines) == 1 else "lines ") + first_of([str(line) for line in lines])

@@ -7,7 +7,7 @@ from braing3n.data.findings import Finding, finding
 from braing3n.data.people.covariates import value_of
 from braing3n.data.people.names import site_key
 from braing3n.data.people.rows import Person
-from braing3n.preflight.cells import shown
+from braing3n.listing import first_of
 
 # In a smaller table, every group is small.
 _MIN_SUBJECTS = 5
@@ -37,7 +37,7 @@ def group_findings(path: Path, people: Sequence[Person]) -> list[Finding]:
     found = _spellings(path, sites)
     if len({person.subject.strip() for person in people}) >= _MIN_SUBJECTS:
         small = _single("site", sites) + _single("class", classes) + _one_class(sites, classes)
-        found += [finding("cells-small", path, shown(small))] if small else []
+        found += [finding("cells-small", path, first_of(small))] if small else []
     return found
 
 
@@ -48,7 +48,7 @@ def _spellings(path: Path, sites: Groups) -> list[Finding]:
         spellings.setdefault(site_key(site), []).append(site)
     alike = [" = ".join(repr(site) for site in sorted(group))
              for group in spellings.values() if len(group) > 1]
-    return [finding("site-spelling", path, shown(sorted(alike)))] if alike else []
+    return [finding("site-spelling", path, first_of(sorted(alike)))] if alike else []
 
 
 

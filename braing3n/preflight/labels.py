@@ -17,9 +17,9 @@ from braing3n.data.people.tables import read_table
 from braing3n.data.tree import Entry, stem_of
 from braing3n.errors import CohortError
 from braing3n.identity.findings import header_findings, refused_identity
+from braing3n.listing import first_of
 from braing3n.preflight.outcome import VolumeReport
 
-_SHOWN = 8
 _COUNTED_BYTES = 2
 _ROUNDING = 1e-4
 # A mask of lesions may be empty; a segmentation is not.
@@ -126,5 +126,4 @@ def _lookup(path: Path) -> set[float] | None:
 
 
 def _listed(values: NDArray[np.float64]) -> str:
-    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
-    return ", ".join(f"{value:g}" for value in values[:_SHOWN]) + more
+    return first_of([f"{value:g}" for value in values])

@@ -13,7 +13,8 @@ from braing3n.data.people.rows import Person, join, key_of, suggest_matches
 from braing3n.data.people.scan_tables import listed_again
 from braing3n.data.people.tables import Table, read_table
 from braing3n.errors import ConfigError
-from braing3n.preflight.cells import cell_findings, shown
+from braing3n.listing import first_of
+from braing3n.preflight.cells import cell_findings
 from braing3n.preflight.groups import group_findings
 
 # In BIDS, a table whose name has an entity describes one run, atlas or recording, except for these,
@@ -68,7 +69,7 @@ def listing_findings(path: Path, mapping: ColumnMapping | None = None) -> list[F
     except (RefusedTableError, ConfigError):
         return []
     return [finding("scan-twice" if len({subject for _, subject in rows}) == 1 else "scan-of-two",
-                    scan, "in lines " + shown([str(line) for line, _ in rows]))
+                    scan, "in lines " + first_of([str(line) for line, _ in rows]))
             for scan, rows in again.items()]
 
 
@@ -101,7 +102,7 @@ def cohort_findings(root: Path, scanned: Collection[str], mapping: ColumnMapping
     if book.subject is None:
         is_headless = any(name.strip() in scanned for name in table.header)
         return [finding("table-columns", path, "no line of names; the first is of a subject"
-                        if is_headless else "no column of ids among " + shown(table.header),
+                        if is_headless else "no column of ids among " + first_of(table.header),
                         expected="a column participant_id")]
     return _joined(table, book, set(scanned), set(imaged))
 
@@ -128,11 +129,11 @@ def _joined(table: Table, book: Codebook, scanned: set[str], imaged: set[str]) -
         + [f"{told[name]} beside {folder}" for name, folder in sorted(again.items())],
         "row-twice": _repeated(people, joined.contradictory),
     }
-    findings = [finding(code, table.path, shown(names)) for code, names in found.items() if names]
+    findings = [finding(code, table.path, first_of(names)) for code, names in found.items() if names]
     nameless = sorted(set(table.lines) - {person.line for person in people})
     if nameless:
         findings.append(finding("row-without-id", table.path,
-                                "line " + shown([str(line) for line in nameless])))
+                                "line " + first_of([str(line) for line in nameless])))
     return findings
 
 
@@ -168,7 +169,7 @@ def _names(table: Table, book: Codebook) -> list[Finding]:
     used |= {book.subject} if book.subject is not None else set()
     odd = [repr(text) for text, column in zip(table.header, table.columns, strict=True)
            if text != text.strip() or (column in used and text != column)]
-    return [finding("table-column-name", table.path, shown(odd))] if odd else []
+    return [finding("table-column-name", table.path, first_of(odd))] if odd else []
 
 
 def _codes(table: Table, book: Codebook) -> list[Finding]:
@@ -182,7 +183,7 @@ def _codes(table: Table, book: Codebook) -> list[Finding]:
                     numbers.setdefault(meaning.strip().casefold(), []).append(code)
             alike += [f"{' and '.join(sorted(codes))} of {variable}"
                       for codes in numbers.values() if len(codes) > 1]
-    return [finding("codes-alike", table.path, shown(alike))] if alike else []
+    return [finding("codes-alike", table.path, first_of(alike))] if alike else []
 
 
 def _instead(path: Path) -> str:

@@ -21,13 +21,14 @@ from braing3n.evaluation.encoders import (
     open_run,
     preset_of_run,
 )
-from braing3n.evaluation.moments import Floats
+from braing3n.evaluation.fits.moments import Floats
 from braing3n.evaluation.probes import ProbeResult, cross_validate, probe
 from braing3n.evaluation.published_encoders import PUBLISHED
 from braing3n.evaluation.roster import Roster, open_roster
 from braing3n.evaluation.tasks import Task, load_tasks
 from braing3n.files import write_text
 from braing3n.presets import PRESETS, PresetName
+from braing3n.probing.runs import check_run
 from braing3n.probing.table import EncoderRow, ProbeTable
 
 FILES = ("probes.json", "probes.tsv", "probes.png")
@@ -116,6 +117,8 @@ def _named(text: str, preset: PresetName, device: torch.device) -> tuple[str, Vo
 
 def _preset(wishes: Wishes) -> PresetName:
     """Return the one preset of all runs, whose grid every encoder gets."""
+    for run in wishes.runs:
+        check_run(run)
     found = {str(run): preset_of_run(run) for run in wishes.runs}
     if wishes.preset is not None:
         found["--preset"] = wishes.preset

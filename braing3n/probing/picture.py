@@ -9,7 +9,7 @@ from braing3n.files import replacing
 from braing3n.pages import COLOURS, png
 from braing3n.probing.table import NO_WEIGHTS, ProbeTable
 
-_CHANCE = {"auc": 0.5, "r2": 0.0, "c_index": 0.5}
+_CHANCE = {"auc": 0.5, "auc_within_sites": 0.5, "r2": 0.0, "c_index": 0.5}
 # A figure's colour, and its baseline's.
 _COLOUR, _BASELINE_COLOUR = COLOURS[0], COLOURS[-1]
 _PANEL_INCHES = (3.6, 0.34)
@@ -46,7 +46,7 @@ def _draw(panel: Axes, table: ProbeTable, task: str) -> None:
             panel.annotate(NO_WEIGHTS if one is None else one.reason or "", (0.02, height),
                            xycoords=("axes fraction", "data"), va="center", fontsize=7)
             continue
-        metric = next(iter(result.metrics))
+        metric = result.main_metric
         colour = _BASELINE_COLOUR if row.name in ("thumbnail", "random") else _COLOUR
         if one.low is not None and one.high is not None:
             panel.plot((one.low, one.high), (height, height), color=colour)

@@ -12,6 +12,7 @@ from rich.table import Table
 from braing3n.evaluation.metrics import Estimate
 from braing3n.evaluation.probes import ProbeResult
 from braing3n.evaluation.tasks import Task
+from braing3n.probing.few import ProbeWarning, few_people
 
 NO_WEIGHTS = "no weights"
 
@@ -62,6 +63,14 @@ class ProbeTable:
     impossible: Mapping[str, str]
     results: Mapping[tuple[str, str], ProbeResult]
 
+    @property
+    def warnings(self) -> tuple[ProbeWarning, ...]:
+        """What makes the figures of some tasks weak."""
+        # Encoders see the same people, so one of them tells for all.
+        some = {task: result for (task, _), result in self.results.items()}
+        return few_people({task: _num_people(result) for task, result in some.items()},
+                          {task: result.num_train_subjects for task, result in some.items()})
+
     def as_json(self) -> dict[str, Any]:
         """Return everything but what is said of single volumes, as plain values."""
         return {
@@ -74,6 +83,7 @@ class ProbeTable:
                        "method": task.fitted_by} for name, task in self.tasks.items()],
             "impossible": [{"name": name, "reason": reason}
                            for name, reason in self.impossible.items()],
+            "warnings": [asdict(warning) for warning in self.warnings],
             "results": [{"task": task, "encoder": encoder, **_plain(result)}
                         for (task, encoder), result in self.results.items()]}
 
@@ -96,13 +106,15 @@ class ProbeTable:
         for name in self.tasks:
             found = {row.name: self.results.get((name, row.name)) for row in self.encoders}
             some = next(result for result in found.values() if result is not None)
-            table.add_row(f"{name}\n{next(iter(some.metrics))}",
+            table.add_row(f"{name}\n{some.main_metric}",
                           f"{_num_people(some)}\n{len(some.predictions.truths)} scans",
                           *(NO_WEIGHTS if result is None else shown(result.main)
                             for result in found.values()))
         console.print(table)
         console.print(f"{self.split}; 95 % intervals over resampled subjects; seed {self.seed}",
                       markup=False, highlight=False)
+        for warning in self.warnings:
+            console.print(f"warning: {warning.detail}", markup=False, highlight=False)
         for row in self.encoders:
             console.print(f"{row.name}: {row.pooling or NO_WEIGHTS}", markup=False, highlight=False)
         for name, reason in self.impossible.items():
@@ -120,7 +132,7 @@ def shown(one: Estimate) -> str:
 
 def _plain(result: ProbeResult) -> dict[str, Any]:
     return {
-        "method": result.method, "strengths": list(result.strengths),
+        "method": result.method, "main_metric": result.main_metric, "strengths": list(result.strengths),
         "num_train": result.num_train, "num_train_subjects": result.num_train_subjects,
         "num_test": len(result.predictions.truths), "num_test_subjects": _num_people(result),
         "classes": list(result.predictions.classes), "left_out": result.left_out,

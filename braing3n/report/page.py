@@ -9,6 +9,7 @@ from braing3n.errors import OutputError
 from braing3n.files import write_text
 from braing3n.pages import data_uri, page_template
 from braing3n.report import figures
+from braing3n.report.probe_table import probe_rows
 from braing3n.report.run_folder import (
     PICTURE_NAMES,
     Exchange,
@@ -102,6 +103,8 @@ def write_report(run: Path) -> Path:
         generated=None if generated is None else data_uri(figures.generated_grid(generated)),
         is_phantom=(run / "phantom" / "truth.tsv").exists(),
         generation=_generation(record.generation),
+        probes=probe_rows(record.probes, record.sites),
+        probe_bytes=tuple(map(human_bytes, (record.probes.bytes_up, record.probes.bytes_down))),
         outcomes=[row for stage in record.stages for row in outcomes(stage)],
         plan=load_plan_text(run),
     )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braing3n.errors import OutputError
 from braing3n.plan import STAGE_NAMES
+from braing3n.report.probe_table import ProbesRecord
 
 Floats = NDArray[np.floating[Any]]
 
@@ -93,6 +94,7 @@ class RunRecord(_Record):
     models: dict[str, ModelRecord] = Field(default_factory=dict)
     generation: dict[str, float | None] = Field(default_factory=dict)
     resumed: tuple[Resumption, ...] = ()
+    probes: ProbesRecord = ProbesRecord()
 
 
 class MetricLine(_Record):

@@ -46,7 +46,7 @@ def cohorts(
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A cohort's name, or a YAML file of your own.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Show where a cohort is to be had, and how its files and columns are read."""
     from simulation.cohorts.definitions import find_definition  # noqa: PLC0415

@@ -17,6 +17,8 @@ from braing3n.yaml_files import StrictModel, load_yaml, parse
 SHIPPED = Path(__file__).parent
 VARIABLES = ("subject", "visit", "age_years", "sex", "diagnosis", "severity", "modality",
              "field_strength", "site", "path")
+# The name of a definition that is a hospital's mapping file.
+MAPPED = "mapped"
 
 
 class Exclusion(StrictModel):
@@ -157,7 +159,7 @@ def load_definition_of_mapping(path: Path) -> CohortDefinition:
     content = load_yaml(path)
     parse(ColumnMapping, {key: _without_mark(said) for key, said in content.items()
                           if key in VARIABLES}, str(path))
-    return load_definition(path, name="mapped")
+    return load_definition(path, name=MAPPED)
 
 
 def shipped_definitions() -> list[CohortDefinition]:

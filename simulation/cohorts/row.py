@@ -1,9 +1,13 @@
 """One row of a cohort, and all of them: what reading gives and partitions divide."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from braing3n.conditions import Conditions
+
+Unit = Literal["scans", "rows", "scans and rows"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class CohortRow:
         path: The scan; None for a row without.
         scanner: Its maker and model, or None.
         cohort: Which of several cohorts it is of; None where there is one alone.
+        lacking: Of a row without a scan, the columns that say that there is none, such as `T1w`.
     """
 
     subject: str
@@ -27,6 +32,7 @@ class CohortRow:
     path: Path | None = None
     scanner: str | None = None
     cohort: str | None = None
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,3 +50,11 @@ class CohortRows:
     notes: tuple[str, ...]
     repeated: tuple[str, ...] = ()
     excluded: tuple[CohortRow, ...] = ()
+
+
+def unit_of(rows: Iterable[CohortRow]) -> Unit:
+    """Return what rows are to be called: scans, or rows where no images are behind them."""
+    have_scans = {row.path is not None for row in rows}
+    if have_scans == {True, False}:
+        return "scans and rows"
+    return "rows" if have_scans == {False} else "scans"

@@ -10,18 +10,20 @@ from braing3n.data.cohort import Cohort, open_cohort
 from braing3n.data.people.codebook import Codebook, notes_of, open_codebook
 from braing3n.data.people.covariates import Cell, modality_of, understand
 from braing3n.data.people.mapping import ColumnMapping
+from braing3n.data.people.names import whole_number
 from braing3n.data.people.tables import Row, Table, read_table
 from braing3n.data.sidecar import Sidecars
 from braing3n.data.tree import Kind, describe
 from braing3n.errors import CohortError
+from braing3n.listing import first_of
 from simulation.cohorts.definitions import CohortDefinition
+from simulation.cohorts.fitting import check_table, fitting_cohorts
+from simulation.cohorts.inventory import lacking_of
 from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.partition.scanners import scanner_column, scanner_of, scanners_of
-from simulation.sites import find_site_folders
+from simulation.site_folders import find_site_folders
 
 _MAGNET = "MagneticFieldStrength"
-# A number that a program has made of a code.
-_FLOAT = re.compile(r"([0-9]+)\.0+")
 
 
 def read_cohort(source: Path, definition: CohortDefinition) -> CohortRows:
@@ -72,14 +74,15 @@ def _of_any_folder(source: Path, definition: CohortDefinition) -> CohortRows:
         except CohortError:
             folders = {}
         if folders:
-            return _joined(_with_site(_of_dataset(folder, definition), name, is_told=True)
+            return _joined(_with_site(_of_dataset(folder, definition, tells_site=False), name,
+                                      is_told=True)
                            for name, folder in folders.items())
         read = (_of_table(table, definition) if table.is_file()
                 else CohortRows(tuple(_of_sidecars(source, definition)), ()))
         if not read.rows:
             raise
         what = f"rows of {table.name}" if table.is_file() else "sidecars"
-        return replace(read, notes=(f"{error.what}: {what} count as scans", *read.notes))
+        return replace(read, notes=(f"{error.what}: {what} are counted in place of scans", *read.notes))
 
 
 def _joined(parts: Iterable[CohortRows]) -> CohortRows:
@@ -96,11 +99,15 @@ def _with_site(read: CohortRows, name: str, *, is_told: bool) -> CohortRows:
                    notes=tuple(f"{name}: {note}" for note in read.notes))
 
 
-def _of_dataset(source: Path, definition: CohortDefinition) -> CohortRows:
+def _of_dataset(source: Path, definition: CohortDefinition, *, tells_site: bool = True) -> CohortRows:
     path = source / "participants.tsv"
     table = read_table(path) if path.is_file() else None
+    if table is not None:
+        check_table(table, definition, tells_site=False)
     mapping = definition.mapping(("participant_id", *(table.header if table else ())))
     cohort = open_cohort(DataConfig(folder=source), mapping)
+    if table is not None and tells_site:  # only now, as sites may have a folder each
+        check_table(table, definition)
     said = {} if table is None else scanners_of(table, open_codebook(table, mapping).subject_of)
     return _rows_of(cohort, source, definition, said)
 
@@ -146,13 +153,14 @@ def _of_sidecars(source: Path, definition: CohortDefinition) -> Iterator[CohortR
 
 def _of_table(source: Path, definition: CohortDefinition) -> CohortRows:
     table = read_table(source)
+    check_table(table, definition)
     mapping = definition.mapping(table.header)
     book = open_codebook(table, mapping)
     if book.readings["path"]:
         scanners = scanners_of(table, lambda row: _path(table, book, row))
         return _rows_of(open_cohort(DataConfig(table=source), mapping), None, definition, scanners)
     rows, seen, repeated = list[CohortRow](), set[tuple[str, str | None]](), dict[str, None]()
-    scanner = scanner_column(table)
+    scanner, lacking = scanner_column(table), lacking_of(table, book)
     for row in table.rows:
         found = _of_person(row, book, mapping, definition)
         if found is None:
@@ -160,9 +168,12 @@ def _of_table(source: Path, definition: CohortDefinition) -> CohortRows:
         if (found.subject, found.session) in seen:
             repeated[found.subject] = None
         seen.add((found.subject, found.session))
-        rows.append(replace(found, scanner=scanner(row)))
+        rows.append(replace(found, scanner=scanner(row), lacking=lacking(row)))
     nameless = len(table.rows) - len(rows)
     notes = notes_of(table, book) + ([f"{nameless} rows name no subject; left out"] if nameless else [])
+    if rows and all(row.site is None for row in rows) and (fits := fitting_cohorts(table)):
+        notes.append(f"{table.path.name}: no id tells a site of {definition.about.name}; the table's "
+                     f"columns fit {first_of(fits)}")
     return CohortRows(tuple(rows), tuple(notes), tuple(repeated))
 
 
@@ -195,5 +206,5 @@ def _named(site: str | None, definition: CohortDefinition | None) -> str | None:
         return definition.single_site
     if site is None or not site.strip():
         return None
-    number = _FLOAT.fullmatch(site.strip())
-    return number[1] if number else site
+    number = whole_number(site.strip())
+    return site if number == site.strip() else number

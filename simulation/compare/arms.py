@@ -60,17 +60,25 @@ class Asked:
     is_pooled_long: bool = False
 
 
-def check_asked(asked: Asked, num_sites: int) -> None:
-    """Check that the arms that are asked for can be trained.
+def check_optimizers(names: Sequence[str]) -> None:
+    """Check that the server optimisers that are asked for are known.
 
     Raises:
-        ConfigError: An optimiser is not known, or as many sites would be drawn as there are.
+        ConfigError: One is not.
     """
-    odd = [name for name in asked.optimizers if name not in OPTIMIZERS]
+    odd = [name for name in names if name not in OPTIMIZERS]
     if odd:
         raise ConfigError("a server optimiser is not known", expected=", ".join(OPTIMIZERS),
                           found=", ".join(odd), fix="correct --optimizer")
-    many = [str(count) for count in asked.drawn if count >= num_sites]
+
+
+def check_drawn(counts: Sequence[int], num_sites: int) -> None:
+    """Check that fewer sites are to be drawn in a round than there are.
+
+    Raises:
+        ConfigError: As many are, or more.
+    """
+    many = [str(count) for count in counts if count >= num_sites]
     if many:
         raise ConfigError("too many sites would be drawn in a round", found=", ".join(many),
                           expected=f"fewer than the {num_sites} sites there are",

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from braing3n.pages import COLOURS, png
 from simulation.compare.arms import FEDERATED, LOCAL, POOLED, UNSEEN
-from simulation.compare.results import LESS_IS_BETTER, Result
+from simulation.compare.differences import LESS_IS_BETTER
+from simulation.compare.results import Result
 from simulation.compare.verdict import UNITS
 
 _DPI = 140
@@ -46,19 +47,21 @@ def per_site(results: Sequence[Result], contestants: Sequence[str]) -> bytes:
         results: Of one metric, of single sites.
         contestants: Who is shown; each has a colour of its own.
     """
-    sites = sorted({str(one.site) for one in results})
+    shown = [one for one in results if one.value is not None]
+    sites = sorted({str(one.site) for one in shown})
     figure = Figure(figsize=(_WIDTH_INCHES, 1.0 + 1.6 * _ROW_INCHES * len(sites)),
                     layout="constrained")
     axes = figure.subplots()
     for number, name in enumerate(contestants):
         offset = (number - (len(contestants) - 1) / 2) * 0.22
         colour, marker = _STYLES[name]
-        for one in results:
+        for one in shown:
             if one.contestant == name:
                 _point(axes, one, sites.index(str(one.site)) + offset, colour, marker)
         axes.plot([], [], marker, color=colour, label=name)
-    people = {str(one.site): one.num_subjects for one in results}
-    axes.set_yticks(range(len(sites)), [f"{site} ({people[site]})" for site in sites])
+    people = [max(one.num_subjects for one in shown if one.site == site) for site in sites]
+    labels = [f"{site} ({num})" for site, num in zip(sites, people, strict=True)]
+    axes.set_yticks(range(len(sites)), labels)
     axes.set_ylabel("site (held-out subjects)")
     axes.invert_yaxis()
     _finish(axes, results[0].metric if results else "")
@@ -77,6 +80,6 @@ def _point(axes: Axes, one: Result, row: float, colour: str, marker: str) -> Non
 def _finish(axes: Axes, metric: str) -> None:
     unit = " (dB)" if metric == "psnr" else ""
     better = "less is better" if metric in LESS_IS_BETTER else "more is better"
-    axes.set_xlabel(f"{UNITS.get(metric, metric)}{unit}, 95 % interval; {better}")
+    axes.set_xlabel(f"{UNITS.get(metric, metric)}{unit}, 95 % interval\n{better}")
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

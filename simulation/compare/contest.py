@@ -11,9 +11,10 @@ from braing3n.evaluation.metrics import Predictions
 from braing3n.evaluation.probes import probe
 from braing3n.evaluation.tasks import Task
 from simulation.compare.arms import LOCAL, SINGLE, UNSEEN, Arm
-from simulation.compare.measure import Measured
+from simulation.compare.measured import Measured
 from simulation.compare.results import Answers, Measure
 from simulation.compare.scans import Scans
+from simulation.partition.skew import associate
 
 Floats = NDArray[np.floating]
 
@@ -82,7 +83,8 @@ def measure_task(name: str, task: Task, contest: Contest) -> Measure:
         models = contest.by_kind(kind)
         if models:
             answers[contestant] = _at_home(models, scans.sites, train, test, fit, is_own=is_own)
-    return Measure(name, task.kind, scans.subjects[test], scans.sites[test], answers)
+    return Measure(name, task.kind, task.main_metric, scans.subjects[test], scans.sites[test], answers,
+                   told_by_site(task, scans, train | test))
 
 
 def measure_decoder(contest: Contest) -> Measure:
@@ -102,17 +104,40 @@ def measure_decoder(contest: Contest) -> Measure:
                 for metric, score in _scores(figures, test).items():
                     own[metric][here] = score[here]
             answers[contestant] = Answers(everything, scores=own)
-    return Measure(DECODER, None, scans.subjects[test], scans.sites[test], answers)
+    return Measure(DECODER, None, "psnr", scans.subjects[test], scans.sites[test], answers)
 
 
-def best_single(measure: Measure, metric: str) -> str | None:
+def told_by_site(task: Task, scans: Scans, rows: NDArray[np.bool_]) -> float | None:
+    """Return how much of what a task asks the site alone tells: 0 is nothing, 1 all.
+
+    Of classes the adjusted mutual information, of numbers the share of variance between sites.
+
+    Args:
+        task: The task.
+        scans: All sites'.
+        rows: (n,) of which scans; a subject counts once.
+    """
+    _, first = np.unique(scans.subjects[rows], return_index=True)
+    values, sites = scans.values(task)[rows][first], scans.sites[rows][first]
+    if task.kind == "classification":
+        found = associate(sites.tolist(), values.tolist())
+        return None if found is None else max(found.ami, 0.0)
+    numbers = values.astype(np.float64)
+    if np.ptp(numbers) == 0:
+        return None
+    means = {site: numbers[sites == site].mean() for site in np.unique(sites)}
+    between = np.array([means[site] for site in sites])
+    return float(between.var() / numbers.var())
+
+
+def best_single(measure: Measure) -> str | None:
     """Return the single site's encoder that scores best on all sites' held-out scans.
 
     It is chosen on the very scans that it is measured on, which flatters it.
     """
     rows = np.ones(len(measure.sites), dtype=bool)
     ones = np.ones((1, len(rows)))
-    scored = {name: float(answers.metrics(measure.kind, ones, rows)[metric][0])
+    scored = {name: float(answers.metrics(measure.kind, ones, rows)[measure.main][0])
               for name, answers in measure.answers.items() if name.startswith(SINGLE)}
     defined = {name: value for name, value in scored.items() if np.isfinite(value)}
     return max(defined, key=defined.__getitem__) if defined else None

@@ -1,19 +1,27 @@
 """What a user gives to a comparison: sites, probes, and how much of the machine."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from braing3n.counting import counting
-from braing3n.errors import ConfigError
+from braing3n.errors import ConfigError, OutputError
 from braing3n.evaluation.tasks import Task, load_tasks
-from braing3n.files import check_free
-from braing3n.plan import load_plan
-from simulation.sites import find_partition_sites, find_site_folders, write_site_files
+from braing3n.files import canonical_json, check_free, digest_bytes, write_text
+from braing3n.plan import Plan, load_plan
+from simulation.compare.cohort import Sites
+from simulation.run import PLANS
+from simulation.site_folders import find_site_folders
+from simulation.sites import find_partition_sites, write_site_files
 
 # The embedded cohort: enough held-out subjects for intervals that say something.
 NUM_SITES, NUM_SUBJECTS = 8, 240
+PLAN = PLANS / "compare.yaml"
+
+_SETTINGS = "settings.json"
 
 
 def site_files(cohort: Path | None, partition: Path | None, out: Path, plan: Path, sweep: str,
@@ -34,16 +42,61 @@ def site_files(cohort: Path | None, partition: Path | None, out: Path, plan: Pat
     return sorted(write_site_files(find_site_folders(folder), given).glob("*.yaml"))
 
 
+def source_of(cohort: Path | None, partition: Path | None) -> str:
+    """Return where the scans are from, in words; `site_files` says which of them counts."""
+    if partition is not None:
+        return f"the partition {partition.resolve().name}"
+    if cohort is not None:
+        return f"the cohort in {cohort.resolve().name}"
+    return (f"synthetic brains of {NUM_SUBJECTS} people at {NUM_SITES} made-up hospitals "
+            "(braing3n sim phantom, of the plan's seed): nothing here is of patients")
+
+
 def check_out(out: Path) -> None:
     """Check that a folder is new, empty, or that of a comparison: nothing is mixed with data.
 
     Raises:
         OutputError: Something else is in it.
     """
-    begun = any((out / name).exists() for name in ("settings.json", "given", "phantom"))
+    begun = any((out / name).exists() for name in (_SETTINGS, "given", "phantom"))
     hidden = out.is_dir() and all(path.name.startswith(".") for path in out.iterdir())
     if not begun and not hidden:  # a killed call leaves hidden parts of the phantom
         check_free(out)
+
+
+def remember_settings(out: Path, plan: Plan, sites: Sites) -> None:
+    """Check that what is in the folder is of the same plan, sites and split.
+
+    Raises:
+        OutputError: It is of others, or its settings cannot be read.
+    """
+    split = digest_bytes(canonical_json(dict(sites.split)))
+    now = {"plan_digest": plan.digest, "sites": list(sites.names), "split_digest": split}
+    path = out / _SETTINGS
+    if path.exists():
+        before = _read_settings(path)
+        differ = [key for key, value in now.items() if before.get(key) != value]
+        if differ:
+            raise OutputError(f"{out} holds another comparison", found=f"another {', '.join(differ)}",
+                              expected="the same plan, sites and subjects",
+                              fix="name another --out, or give the settings of then")
+    write_text(path, json.dumps(now, indent=1) + "\n")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+    if not isinstance(content, dict):
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> OutputError:
+    return OutputError(f"{path} cannot be read", expected="the settings of a comparison, as JSON",
+                       found="something else",
+                       fix="name another --out; its arms are of settings that nobody knows")
 
 
 def choose_tasks(names: Sequence[str], path: Path | None) -> dict[str, Task]:

@@ -1,7 +1,6 @@
-"""What an arm's networks make of every scan: its embedding, and how well it is decoded."""
+"""Having an arm's networks look at every scan: its embedding, and how well it is decoded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from braing3n.data.examples import chunks
 from braing3n.data.site_data import SiteData
+from braing3n.evaluation.encoders import open_run
 from braing3n.evaluation.reconstruction import psnr, ssim
 from braing3n.evaluation.thumbnails import thumbnails
 from braing3n.files import replacing
@@ -19,29 +19,21 @@ from braing3n.plan import Plan
 from braing3n.presets import PRESETS
 from braing3n.weights import load_weights
 from server.stages import encoder_of, initial_weights
+from simulation.compare.measured import RANDOM, THUMBNAILS, Measured
+from simulation.compare.scans import Scans
 
 _BATCH_SIZE = 8
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One arm's figures, one row a scan, in the order of `scans_of`.
-
-    Attributes:
-        features: (n, d) embeddings: mean token and CLS token behind each other.
-        psnr: (n,) dB inside the brain; NaN for scans that were trained on.
-        ssim: (n,) inside the brain; NaN likewise.
-    """
-
-    features: NDArray[np.float32]
-    psnr: NDArray[np.float32]
-    ssim: NDArray[np.float32]
-
-
-def read_measured(kept: Path) -> Measured:
-    """Return an arm's figures, as `measure_arm` kept them."""
-    with np.load(kept) as stored:
-        return Measured(stored["features"], stored["psnr"], stored["ssim"])
+def scans_of(data: Mapping[str, SiteData]) -> Scans:
+    """Return all sites' scans, in the order in which arms are measured."""
+    rows = [(name, example, is_test) for name, site in data.items()
+            for examples, is_test in ((site.train, False), (site.held_out, True))
+            for example in examples]
+    return Scans(
+        np.array([name for name, _, _ in rows]), np.array([one.subject for _, one, _ in rows]),
+        np.array([one.conditions for _, one, _ in rows], dtype=np.float64),
+        np.array([is_test for *_, is_test in rows]))
 
 
 def measure_arm(run: Path, plan: Plan, data: Mapping[str, SiteData], kept: Path) -> None:
@@ -49,12 +41,11 @@ def measure_arm(run: Path, plan: Plan, data: Mapping[str, SiteData], kept: Path)
 
     Args:
         run: The arm's run.
-        plan: What it was trained by.
+        plan: The federation's; its networks are the arm's.
         data: All sites'.
         kept: The file.
     """
-    encoder = Encoder(PRESETS[plan.preset]).eval()
-    encoder.load_state_dict(load_weights(run / "model" / "encoder.safetensors"))
+    encoder = open_run(run).network
     decoder = open_decoder(plan, load_weights(run / "model" / "decoder.safetensors"),
                            torch.device("cpu"))
     features, peaks, structures = [], [], []
@@ -63,9 +54,10 @@ def measure_arm(run: Path, plan: Plan, data: Mapping[str, SiteData], kept: Path)
             for examples, is_held_out in ((site.train, False), (site.held_out, True)):
                 for batch in chunks(examples, _BATCH_SIZE):
                     volume = site.volumes(batch)                          # (B, 1, X, Y, Z)
-                    features.append(encoder.embed(volume))                # (B, 2 E)
+                    tokens = encoder.encode(encoder.cut(volume), None)    # (B, 1 + N, E)
+                    features.append(encoder.pool(tokens))                 # (B, 2 E)
                     nothing = torch.full((len(batch),), torch.nan)
-                    decoded = decoder.decode(decoder.project(encoder(volume))) if is_held_out else None
+                    decoded = decoder.decode(decoder.project(tokens[:, 1:])) if is_held_out else None
                     peaks.append(nothing if decoded is None else psnr(volume, decoded))
                     structures.append(nothing if decoded is None else ssim(volume, decoded))
     figures = Measured(*(torch.cat(parts).numpy() for parts in (features, peaks, structures)))
@@ -93,4 +85,4 @@ def baseline_features(plan: Plan, data: Mapping[str, SiteData]) -> dict[str, NDA
                 volume = site.volumes(batch)                              # (B, 1, X, Y, Z)
                 random.append(encoder.embed(volume))
                 small.append(thumbnails(volume))
-    return {"random weights": torch.cat(random).numpy(), "thumbnails": torch.cat(small).numpy()}
+    return {RANDOM: torch.cat(random).numpy(), THUMBNAILS: torch.cat(small).numpy()}

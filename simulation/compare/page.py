@@ -8,8 +8,9 @@ from braing3n.files import write_text
 from braing3n.pages import data_uri, page_template
 from simulation.compare import charts
 from simulation.compare.arms import FEDERATED, LOCAL, POOLED, SINGLE, UNSEEN
-from simulation.compare.comparison import Comparison
-from simulation.compare.results import LESS_IS_BETTER, Result
+from simulation.compare.differences import LESS_IS_BETTER, Difference
+from simulation.compare.outcome import Comparison
+from simulation.compare.results import Main, Result
 from simulation.compare.verdict import UNITS, ahead, interval, who_won
 
 _BESIDE = (LOCAL, FEDERATED, POOLED)
@@ -36,25 +37,38 @@ def write_page(done: Comparison, out: Path) -> Path:
     """Write `compare.html` and return its path."""
     contestants = contestants_of(done)
     html = page_template(Path(__file__).parent / "compare.html.j2").render(
-        plan=done.plan, verdict=done.verdict, contestants=contestants,
+        plan=done.plan, verdict=done.verdict, contestants=contestants, people=done.num_held_out,
+        about=done.about, sizes=done.sizes,
         rows=table_rows(done, contestants), beside=_BESIDE,
-        sites=[(name, UNITS[_at_site(metric)], _site_rows(done, name, _at_site(metric)))
-               for name, metric in done.mains],
-        pictures=[(name, data_uri(charts.forest(_of(done, name, metric, contestants))),
-                   data_uri(charts.per_site(_beside(done, name, _at_site(metric)), _BESIDE)))
-                  for name, metric in done.mains],
+        sites=[(main.measure, UNITS[_at_site(main.metric)],
+                _site_rows(done, main.measure, _at_site(main.metric))) for main in done.mains],
+        pictures=[_pictures(done, main, contestants) for main in done.mains],
         arms=[(arm.name, arm.kind, ", ".join(arm.sites), f"{seconds:.0f}", arm.sweep)
               for arm, seconds in done.arms.items()],
+        told=[(main.measure, f"{main.told_by_site:.2f}") for main in done.mains
+              if main.told_by_site is not None],
         shift=done.shift, shift_picture=data_uri(done.shift.picture),
         left_out=done.left_out, notes=done.notes, text=done.plan.canonical(),
-        differences=[(f"{one.measure} ({UNITS.get(one.metric, one.metric)})", one.against, ahead(one),
-                      "n/a" if one.share is None else f"{one.share:.0%}", who_won(one),
-                      "overlap" if one.do_intervals_overlap else "do not overlap")
-                     for one in done.differences if (one.measure, one.metric) in done.mains],
+        differences=[_difference(one) for one in done.differences if one.p_adjusted is not None],
     )
     path = out / "compare.html"
     write_text(path, html)
     return path
+
+
+def _pictures(done: Comparison, main: Main, contestants: Sequence[str]) -> tuple[str, str, str]:
+    """Return a measure's name, and pictures of its figures over all sites and at each."""
+    at_sites = _beside(done, main.measure, _at_site(main.metric))
+    return (main.measure, data_uri(charts.forest(_of(done, main.measure, main.metric, contestants))),
+            data_uri(charts.per_site(at_sites, _BESIDE)))
+
+
+def _difference(one: Difference) -> tuple[str, ...]:
+    """Return a line of the table of differences."""
+    return (f"{one.measure} ({UNITS.get(one.metric, one.metric)})", one.against,
+            f"{one.num_subjects}", ahead(one), "n/a" if one.share is None else f"{one.share:.0%}",
+            "n/a" if one.p_adjusted is None else f"{one.p_adjusted:.3f}", who_won(one),
+            "overlap" if one.do_intervals_overlap else "do not overlap")
 
 
 def contestants_of(done: Comparison) -> tuple[str, ...]:
@@ -67,9 +81,11 @@ def contestants_of(done: Comparison) -> tuple[str, ...]:
 
 def table_rows(done: Comparison, contestants: Sequence[str]) -> list[Row]:
     """Return a line for each metric of each measure, over all sites."""
-    metrics = dict.fromkeys((one.measure, one.metric) for one in done.results)
-    return [_row(name, UNITS.get(metric, metric), _of(done, name, metric, contestants), metric)
-            for name, metric in metrics]
+    metrics = dict.fromkeys((one.measure, one.metric) for one in done.results
+                            if one.value is not None)
+    arrow = {metric: "↓" if metric in LESS_IS_BETTER else "↑" for _, metric in metrics}
+    return [_row(name, f"{UNITS.get(metric, metric)} {arrow[metric]}",
+                 _of(done, name, metric, contestants), metric) for name, metric in metrics]
 
 
 def _of(done: Comparison, measure: str, metric: str, contestants: Sequence[str]) -> list[Result]:

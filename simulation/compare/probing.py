@@ -1,13 +1,13 @@
 """The probes of a comparison, several at a time, each task in a process of its own."""
 
-import multiprocessing
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 
 from braing3n.errors import CohortError, DivergedError
 from braing3n.evaluation.tasks import Task
 from simulation.compare.contest import Contest, measure_task
 from simulation.compare.results import Measure
+from simulation.compare.workers import workers
 
 
 def measure_tasks(tasks: Mapping[str, Task], contest: Contest, parallel: int,
@@ -23,10 +23,9 @@ def measure_tasks(tasks: Mapping[str, Task], contest: Contest, parallel: int,
     Returns:
         A measure for each task that the cohort allows; why it does not allow the others, by name.
     """
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(parallel, spawn) as workers:
+    with workers(parallel) as pool:
         jobs: dict[str, Future[Measure | str]] = {
-            name: workers.submit(_measure, name, task, contest) for name, task in tasks.items()}
+            name: pool.submit(_measure, name, task, contest) for name, task in tasks.items()}
         for number, _ in enumerate(as_completed(jobs.values()), start=1):
             progress(number, len(jobs))
     found = {name: job.result() for name, job in jobs.items()}

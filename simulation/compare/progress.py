@@ -12,6 +12,10 @@ from simulation.compare.arms import Arm, arm_folder
 
 PLAIN_EVERY_S = 15.0
 
+_KINDS: dict[str, str] = {"pooled": "with all scans at one place", "federated": "federated",
+                          "drawn": "with some sites a round", "without": "without one site",
+                          "local": "of a site alone"}
+
 
 class ArmsProgress:
     """Shows the arms by reading the record that each run keeps.
@@ -42,6 +46,27 @@ class ArmsProgress:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
+    def announce(self, parallel: int) -> None:
+        """Say which arms are trained, for how long, and which go on from where.
+
+        Args:
+            parallel: Arms at a time.
+        """
+        states = self._states()
+        kinds = [f"{sum(arm.kind == kind for arm in self._arms)} {text}"
+                 for kind, text in _KINDS.items() if any(arm.kind == kind for arm in self._arms)]
+        self._say(f"{len(self._arms)} arms of {self._rounds} rounds each ({', '.join(kinds)}), "
+                  f"{parallel} at a time")
+        trained = [name for name, (_, done) in states.items() if done >= 1]
+        if trained:
+            self._say(f"trained already: {', '.join(trained)}")
+        begun = [f"{name} in {where}" for name, (where, done) in states.items() if 0 < done < 1]
+        if begun:
+            self._say(f"going on: {'; '.join(begun)}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def update(self) -> None:
         """Read the records once, and show what they say."""
         states = self._states()
@@ -60,8 +85,7 @@ class ArmsProgress:
             return
         self._last = now
         texts = "; ".join(f"{name} {where}" for name, (where, _) in running.items())
-        self._console.print(f"[{now - self._began:.0f} s] {headline} {texts}".rstrip(), markup=False,
-                            highlight=False, soft_wrap=True)
+        self._say(f"[{now - self._began:.0f} s] {headline} {texts}".rstrip())
 
     def _states(self) -> dict[str, tuple[str, float]]:
         return {arm.name: self._state(arm) for arm in self._arms}

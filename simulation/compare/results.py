@@ -1,6 +1,6 @@
-"""What every arm scores on the held-out subjects, with intervals that can be compared in pairs."""
+"""What every arm scores on the held-out subjects, with intervals over these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 from braing3n.evaluation.metrics import Kind, Predictions, figures, persons_of, resample
 
 Floats = NDArray[np.float64]
-
-# Metrics of which less is better.
-LESS_IS_BETTER = frozenset({"mae"})
-
 
 @dataclass(frozen=True)
 class Answers:
@@ -58,16 +54,36 @@ class Measure:
     Attributes:
         name: A probe's task, or `decoder`.
         kind: Of the task; None for the decoder.
+        main: The metric that contestants are compared by.
         subjects: (n,) of the test scans.
         sites: (n,).
         answers: By contestant.
+        told_by_site: How much of the label the site alone tells, 0 to 1; None where that has no
+            sense.
     """
 
     name: str
     kind: Kind | None
+    main: str
     subjects: NDArray[np.str_]
     sites: NDArray[np.str_]
     answers: Mapping[str, Answers]
+    told_by_site: float | None = None
+
+
+@dataclass(frozen=True)
+class Main:
+    """A measure that is summed up.
+
+    Attributes:
+        measure: What is measured.
+        metric: How.
+        told_by_site: As in `Measure`.
+    """
+
+    measure: str
+    metric: str
+    told_by_site: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,40 +115,14 @@ class Result:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How far one contestant is ahead of another on the same resamples of the same scans.
-
-    Attributes:
-        measure: What is measured.
-        metric: How.
-        contestant: Who.
-        against: Against whom.
-        value: Positive where the contestant is better.
-        low: 2.5th percentile over resampled subjects.
-        high: 97.5th percentile.
-        share: The contestant's figure over the other's; None where that has no sense.
-        do_intervals_overlap: Whether the two figures' own intervals do.
-        num_subjects: People that both say something of; the difference is over them.
-        is_partial: Whether there are others, of whom only one says something.
-    """
-
-    measure: str
-    metric: str
-    contestant: str
-    against: str
-    value: float
-    low: float
-    high: float
-    share: float | None
-    do_intervals_overlap: bool
-    num_subjects: int = 0
-    is_partial: bool = False
+def resamples_of(measure: Measure, seed: int) -> Floats:
+    """Return (R, n) how often each resample of people has each test scan: the same for everybody."""
+    return resample(persons_of(measure.subjects, measure.sites), seed)
 
 
 def results_of(measure: Measure, seed: int) -> list[Result]:
     """Return every metric of every contestant, over all test scans and over each site's."""
-    weights = resample(persons_of(measure.subjects, measure.sites), seed)
+    weights = resamples_of(measure, seed)
     places: list[str | None] = [None, *np.unique(measure.sites).tolist()]
     found = []
     for contestant, answers in measure.answers.items():
@@ -141,65 +131,50 @@ def results_of(measure: Measure, seed: int) -> list[Result]:
             counted = rows & answers.covered
             plain = answers.metrics(measure.kind, np.ones((1, len(rows))), rows)
             drawn = answers.metrics(measure.kind, weights, rows)
-            people = len(np.unique(persons_of(measure.subjects[counted], measure.sites[counted])))
             for metric, values in plain.items():
-                low, high = _interval(drawn[metric])
+                used = that_count(measure, answers, counted, metric)
+                low, high = interval_of(drawn[metric])
                 value = float(values[0]) if np.isfinite(values[0]) else None
                 found.append(Result(
                     measure.name, metric, contestant, place, value,
-                    None if value is None else low, None if value is None else high, people,
-                    int(counted.sum()), "; ".join(answers.why_not) if place is None else ""))
+                    None if value is None else low, None if value is None else high,
+                    num_people(measure, used), int(used.sum()),
+                    "; ".join(answers.why_not) if place is None else ""))
     return found
 
 
-def differences_of(measure: Measure, pairs: Sequence[tuple[str, str]], seed: int) -> list[Difference]:
-    """Return how far the first of each pair is ahead of the second, on scans that both cover."""
-    weights = resample(persons_of(measure.subjects, measure.sites), seed)
-    ones, found = np.ones((1, len(measure.sites))), []
-    for one, other in pairs:
-        if one not in measure.answers or other not in measure.answers:
-            continue
-        rows = measure.answers[one].covered & measure.answers[other].covered
-        (plain, plain_other), (drawn, drawn_other) = (
-            [measure.answers[who].metrics(measure.kind, how, rows) for who in (one, other)]
-            for how in (ones, weights))
-        for metric, values in plain.items():
-            sign = -1 if metric in LESS_IS_BETTER else 1
-            mine, theirs = float(values[0]), float(plain_other[metric][0])
-            ahead = sign * (drawn[metric] - drawn_other[metric])
-            low, high = _interval(ahead)
-            if low is None or high is None or not np.isfinite(mine - theirs):
-                continue
-            found.append(Difference(
-                measure.name, metric, one, other, sign * (mine - theirs), low, high,
-                _share(mine, theirs, sign), _overlap(drawn[metric], drawn_other[metric]),
-                len(np.unique(persons_of(measure.subjects[rows], measure.sites[rows]))),
-                not bool(rows.all())))
-    return found
+def that_count(measure: Measure, answers: Answers, rows: NDArray[np.bool_],
+               metric: str) -> NDArray[np.bool_]:
+    """Return (n,) which of the covered rows a metric is of.
+
+    Within sites, a site that has one class alone among them says nothing.
+    """
+    if metric != "auc_within_sites" or answers.predictions is None:
+        return rows
+    truths = np.full(len(rows), "", dtype=object)
+    truths[answers.covered] = answers.predictions.truths
+    used = np.zeros(len(rows), dtype=bool)
+    for site in np.unique(measure.sites):
+        here = rows & (measure.sites == site)
+        used |= here & (len(set(truths[here])) > 1)
+    return used
 
 
-def as_dict(one: Result | Difference) -> dict[str, Any]:
-    """Return it as plain values, for JSON."""
+def num_people(measure: Measure, rows: NDArray[np.bool_]) -> int:
+    """Return of how many people these rows of a measure are."""
+    return len(np.unique(persons_of(measure.subjects[rows], measure.sites[rows])))
+
+
+def as_dict(one: object) -> dict[str, Any]:
+    """Return a dataclass of plain values as JSON has it."""
     return {key: round(value, 6) if isinstance(value, float) else value
             for key, value in vars(one).items()}
 
 
-def _interval(drawn: Floats) -> tuple[float | None, float | None]:
+def interval_of(drawn: Floats) -> tuple[float | None, float | None]:
+    """Return the 2.5th and 97.5th percentile; None where fewer than half of them are defined."""
     defined = drawn[np.isfinite(drawn)]
     if len(defined) < max(len(drawn) / 2, 1):
         return None, None
     low, high = np.percentile(defined, (2.5, 97.5))
     return float(low), float(high)
-
-
-def _overlap(one: Floats, other: Floats) -> bool:
-    (low, high), (other_low, other_high) = _interval(one), _interval(other)
-    if low is None or high is None or other_low is None or other_high is None:
-        return True
-    return low <= other_high and other_low <= high
-
-
-def _share(mine: float, theirs: float, sign: int) -> float | None:
-    if mine <= 0 or theirs <= 0:
-        return None
-    return mine / theirs if sign > 0 else theirs / mine

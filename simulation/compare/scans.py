@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from braing3n.conditions import VARIABLES
-from braing3n.data.site_data import SiteData
 from braing3n.evaluation.labelled import LabelledSet
 from braing3n.evaluation.tasks import Task
 
@@ -77,14 +76,3 @@ class Scans:
         if not variable.codes:
             return encoded * variable.scale
         return np.array([variable.codes[int(code)] if np.isfinite(code) else "" for code in encoded])
-
-
-def scans_of(data: Mapping[str, SiteData]) -> Scans:
-    """Return all sites' scans, in the order in which arms are measured."""
-    rows = [(name, example, is_test) for name, site in data.items()
-            for examples, is_test in ((site.train, False), (site.held_out, True))
-            for example in examples]
-    return Scans(
-        np.array([name for name, _, _ in rows]), np.array([one.subject for _, one, _ in rows]),
-        np.array([one.conditions for _, one, _ in rows], dtype=np.float64),
-        np.array([is_test for *_, is_test in rows]))

@@ -1,11 +1,10 @@
 """What differs between the sites of a comparison: why a model of one may fail at another."""
 
-from dataclasses import dataclass
-
 from rich.console import Console
 
 from braing3n.counting import counting
 from simulation.compare.cohort import Sites
+from simulation.compare.outcome import DomainShift
 from simulation.partition.differences import find_differences
 from simulation.partition.figure import draw_differences
 from simulation.partition.intensities import compare_intensities
@@ -14,23 +13,6 @@ from simulation.partition.parts import Partition
 from simulation.partition.table import sentences, shift_rows
 
 _SCANS_PER_SITE = 8
-
-
-@dataclass(frozen=True)
-class DomainShift:
-    """Differences between sites, ready to be shown.
-
-    Attributes:
-        picture: A PNG of people, labels and grey values by site.
-        header: Of the table of distances.
-        rows: A line a site.
-        sentences: What they say.
-    """
-
-    picture: bytes
-    header: list[str]
-    rows: list[list[str]]
-    sentences: list[str]
 
 
 def domain_shift(sites: Sites, console: Console) -> DomainShift:

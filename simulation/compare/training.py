@@ -1,9 +1,8 @@
 """Training and measuring the arms of a comparison, several at a time, each in a process of its own."""
 
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from pathlib import Path
 
 from braing3n.config import load_site_config
@@ -14,7 +13,9 @@ from braing3n.presets import PRESETS
 from braing3n.yaml_files import parse
 from simulation.compare.arms import Arm, arm_folder
 from simulation.compare.cohort import Sites, write_arm_sites
-from simulation.compare.measure import Measured, measure_arm, read_measured
+from simulation.compare.measure import measure_arm
+from simulation.compare.measured import Measured, read_measured
+from simulation.compare.workers import workers
 from simulation.grid import run_locally
 
 POLL_S = 1.0
@@ -40,10 +41,9 @@ def train_arms(plan: Path, sweep: str, arms: Sequence[Arm], sites: Sites, out: P
     for arm in todo:
         write_arm_sites(sites, arm.sites, arm_folder(out, arm) / "sites",
                         pooled=arm.kind == "pooled")
-    spawn = multiprocessing.get_context("spawn")  # a forked torch may hang
-    with ProcessPoolExecutor(parallel, spawn) as workers:
+    with workers(parallel) as pool:
         jobs: dict[Future[None], Arm] = {
-            workers.submit(_train, plan, f"{sweep} {arm.sweep}".strip(), arm_folder(out, arm)): arm
+            pool.submit(_train, plan, f"{sweep} {arm.sweep}".strip(), arm_folder(out, arm)): arm
             for arm in todo}
         waiting = set(jobs)
         while waiting:
@@ -51,7 +51,7 @@ def train_arms(plan: Path, sweep: str, arms: Sequence[Arm], sites: Sites, out: P
             on_poll()
             failed = next((job for job in done if job.exception() is not None), None)
             if failed is not None:
-                workers.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(wait=True, cancel_futures=True)
                 raise RunFailedError(
                     f"arm {jobs[failed].name} failed", expected="a finished run",
                     found=str(failed.exception()),
@@ -73,9 +73,8 @@ def measure_arms(plan: Plan, arms: Sequence[Arm], sites: Path, out: Path, parall
     """
     files = {arm: out / "measures" / f"{arm.name}.npz" for arm in arms}
     todo = [arm for arm in arms if not files[arm].exists()]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(parallel, spawn) as workers:
-        jobs = [workers.submit(_measure, arm_folder(out, arm), plan.canonical(), sites, files[arm])
+    with workers(parallel) as pool:
+        jobs = [pool.submit(_measure, arm_folder(out, arm), plan.canonical(), sites, files[arm])
                 for arm in todo]
         for number, job in enumerate(as_completed(jobs), start=len(arms) - len(todo) + 1):
             job.result()

@@ -11,8 +11,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from braing3n.pages import COLOURS, png
-from simulation.partition.differences import LABELS, Differences, Group
-from simulation.partition.intensities import EDGES, Profile
+from simulation.partition.groups import LABELS, Differences, Group
+from simulation.partition.profiles import EDGES, Profile
 from simulation.partition.shares import (
     draw_shares,
     is_drawn,
@@ -75,11 +75,11 @@ def draw_differences(found: Differences) -> bytes:
 
 
 def _panels(found: Differences, rows: Sequence[Group]) -> list[_Panel]:
-    panels = [_Panel("People", 1.3, partial(_draw_numbers, rows=rows))]
+    panels = [_Panel("People", 1.3, partial(_draw_numbers, rows=rows, unit=found.unit))]
     if found.pool.ages:
         panels.append(_Panel("Age", 1.7, partial(_draw_ages, rows=rows)))
     panels += [_Panel(variable.replace("_", " ").capitalize(), 1.2,
-                      partial(draw_shares, rows=rows, variable=variable))
+                      partial(draw_shares, rows=rows, variable=variable, unit=found.unit))
                for variable in _SHARES
                if is_drawn(found.pool, variable)]
     if len(found.groups) > 1 and any(found.pool.counts[label] for label in LABELS):
@@ -95,7 +95,7 @@ def _short(name: str) -> str:
     return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 2] + " …"
 
 
-def _draw_numbers(axes: Axes, rows: Sequence[Group]) -> None:
+def _draw_numbers(axes: Axes, rows: Sequence[Group], unit: str) -> None:
     """Draw the subjects of each site as a bar; of all together, in numbers alone."""
     sites, places = rows[:-1], range(len(rows) - 1)
     axes.barh(places, [site.num_subjects for site in sites], color=_BLUE, height=0.62)
@@ -104,7 +104,7 @@ def _draw_numbers(axes: Axes, rows: Sequence[Group]) -> None:
         axes.text(row.num_subjects if row in sites else 0, place, text, va="center", fontsize=7.5)
     axes.set_xlim(0, max(1, *(site.num_subjects for site in sites)) * 1.75)
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-    axes.set_xlabel("subjects (scans)", fontsize=8)
+    axes.set_xlabel(f"subjects ({unit})", fontsize=8)
 
 
 def _draw_ages(axes: Axes, rows: Sequence[Group]) -> None:

@@ -9,13 +9,14 @@ import yaml
 from braing3n.errors import OutputError
 from braing3n.files import replacing, write_text
 from simulation.cohorts.scan_table import scan_table
-from simulation.partition.differences import Differences
+from simulation.partition.asked import Asked
+from simulation.partition.groups import Differences
 from simulation.partition.parts import Partition, SitePart
-from simulation.sites import site_name
+from simulation.site_folders import site_name
 
 
 def write_partition(done: Partition, found: Differences, pages: Mapping[str, str | bytes],
-                    out: Path) -> int:
+                    out: Path, asked: Asked | None = None) -> int:
     """Write `partition.json`, and for each site with scans `sites/NAME.yaml` and its table.
 
     Args:
@@ -23,6 +24,7 @@ def write_partition(done: Partition, found: Differences, pages: Mapping[str, str
         found: What differs between its sites.
         pages: What else is written, by name: texts and pictures.
         out: A new or empty folder.
+        asked: How it was asked for.
 
     Returns:
         The number of sites that were written; none where the rows are of people without scans.
@@ -33,6 +35,7 @@ def write_partition(done: Partition, found: Differences, pages: Mapping[str, str
     sites = [site for site in done.sites if any(row.path is not None for row in site.rows)]
     names = _names(sites)
     record = {**done.as_dict(), "scheme": done.scheme.as_dict(), "differences": found.as_dict(),
+              **({} if asked is None else {"asked": asked.as_dict()}),
               "files": {site: f"sites/{name}.yaml" for site, name in names.items()}}
     try:
         for site in sites:

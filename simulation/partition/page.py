@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 from braing3n.pages import data_uri, page_template
-from simulation.partition.differences import Differences
+from simulation.partition.groups import Differences
 from simulation.partition.partitioners import Scheme
 from simulation.partition.parts import Partition
-from simulation.partition.table import people_rows, sentences, shift_rows
+from simulation.partition.table import abbreviations, people_rows, sentences, shift_rows
 
 
 def partition_page(done: Partition, found: Differences, picture: bytes, title: str,
@@ -24,8 +24,10 @@ def partition_page(done: Partition, found: Differences, picture: bytes, title: s
     return page_template(Path(__file__).with_name("partition.html.j2")).render(
         title=title, how=in_words(done.scheme), num_sites=len(done.sites),
         num_subjects=found.pool.num_subjects, num_volumes=found.pool.num_volumes,
+        unit=found.unit, has_greys=found.intensities is not None,
         picture=data_uri(picture), scans_per_site=scans_per_site, sentences=sentences(found),
-        people=people_rows(found), shift=shift_rows(found), odd=odd_lines(done))
+        people=people_rows(found), shift=shift_rows(found), abbreviations=abbreviations(found),
+        odd=odd_lines(done))
 
 
 def odd_lines(done: Partition) -> list[str]:
@@ -33,7 +35,7 @@ def odd_lines(done: Partition) -> list[str]:
     reasons = Counter[str]()
     for one in done.dropped:
         reasons[one.reason] += one.num_volumes
-    return [*(f"left out, {count} scans: {reason}" for reason, count in reasons.most_common()),
+    return [*(f"left out, {count} {done.unit}: {reason}" for reason, count in reasons.most_common()),
             *(f"{warning.code}: {warning.detail}" for warning in done.warnings)]
 
 

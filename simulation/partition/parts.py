@@ -5,16 +5,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from braing3n.data.people.names import site_key
 from braing3n.errors import ConfigError
-from simulation.cohorts.row import CohortRow, CohortRows
+from braing3n.listing import first_of
+from simulation.cohorts.row import CohortRow, CohortRows, Unit, unit_of
+from simulation.partition.oddities import (
+    PartitionWarning,
+    alike_spellings,
+    missing_scans,
+    repeated_ids,
+    travellers,
+    unknown_sites,
+)
 from simulation.partition.partitioners import LabelName, Member, Scheme, assign
 
 SmallSites = Literal["keep", "drop", "merge"]
 MERGED = "small-sites"
 _NO_SITE = "no site is told"
 _EXCLUDED = "is left out by the cohort's definition"
-_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,6 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class PartitionWarning:
-    """What somebody has to know of a partition; `code` stays the same between versions."""
-
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True)
 class Partition:
     """Who is at which site.
 
@@ -67,12 +66,14 @@ class Partition:
         dropped: Scans that are at none, by subject.
         warnings: What is odd about the cohort's sites.
         scheme: How people were divided.
+        unit: What `num_volumes` counts: rows, where no images are behind them.
     """
 
     sites: tuple[SitePart, ...]
     dropped: tuple[Dropped, ...]
     warnings: tuple[PartitionWarning, ...]
     scheme: Scheme
+    unit: Unit = "scans"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
@@ -107,8 +108,9 @@ def partition_cohort(cohort: CohortRows, scheme: Scheme | None = None, *, min_su
     dropped = Counter((row.subject, _EXCLUDED) for row in cohort.excluded)
     dropped.update((row.subject, _NO_SITE) for row in cohort.rows if row.site is None)
     rows = [row for row in cohort.rows if row.site is not None]
-    warnings = [*_repeated(cohort.repeated), *_unknown(len(cohort.rows) - len(rows), len(cohort.rows)),
-                *_spellings(rows)]
+    unit = unit_of((*cohort.rows, *cohort.excluded))
+    warnings = [*repeated_ids(cohort.repeated), *missing_scans(cohort.rows),
+                *unknown_sites(cohort.rows), *alike_spellings(rows)]
     homes, stay, away = _homes(rows), list[CohortRow](), Counter[str]()
     for row in rows:
         if row.site == homes[row.subject]:
@@ -116,12 +118,12 @@ def partition_cohort(cohort: CohortRows, scheme: Scheme | None = None, *, min_su
         else:
             away[row.subject] += 1
             dropped[row.subject, f"was also scanned at {homes[row.subject]}, and is counted there"] += 1
-    warnings += _travelling(away, len(rows))
+    warnings += travellers(away, len(rows), unit)
     parts, small_warnings = _without_small(_parts(stay, rows, scheme), dropped, min_subjects, small)
     return Partition(
         tuple(SitePart(name, tuple(parts[name])) for name in sorted(parts)),
         tuple(Dropped(subject, count, reason) for (subject, reason), count in sorted(dropped.items())),
-        (*warnings, *small_warnings), scheme)
+        (*warnings, *small_warnings), scheme, unit)
 
 
 def _parts(stay: Sequence[CohortRow], rows: Sequence[CohortRow],
@@ -182,7 +184,7 @@ def _without_small(parts: dict[str, list[CohortRow]], dropped: Counter[tuple[str
                  if len({row.subject for row in rows}) < min_subjects)
     if not few or small == "keep":
         return parts, [PartitionWarning("small-site", f"fewer than {min_subjects} subjects: "
-                                        f"{_listed(few)}")] if few else []
+                                        f"{first_of(few)}")] if few else []
     kept = {name: rows for name, rows in parts.items() if name not in few}
     if small == "merge":
         kept.setdefault(MERGED, []).extend(row for name in few for row in parts[name])
@@ -191,40 +193,5 @@ def _without_small(parts: dict[str, list[CohortRow]], dropped: Counter[tuple[str
             for row in parts[name]:
                 dropped[row.subject, f"{name} has fewer than {min_subjects} subjects"] += 1
     what = f"are one site, {MERGED}" if small == "merge" else "are left out"
-    return kept, [PartitionWarning("small-site", f"{_listed(few)} {what}: fewer than {min_subjects} "
+    return kept, [PartitionWarning("small-site", f"{first_of(few)} {what}: fewer than {min_subjects} "
                                    "subjects each")]
-
-
-def _repeated(ids: Sequence[str]) -> list[PartitionWarning]:
-    return [PartitionWarning("repeated-id", f"{len(ids)} ids have several rows: {_listed(ids)}")] if (
-        ids) else []
-
-
-def _unknown(count: int, num_rows: int) -> list[PartitionWarning]:
-    return [PartitionWarning("site-unknown", f"{count} of {num_rows} rows tell no site")] if (
-        count) else []
-
-
-def _spellings(rows: Iterable[CohortRow]) -> list[PartitionWarning]:
-    """Propose to merge sites that are spelled alike; nothing is merged."""
-    alike: dict[tuple[str, str], Counter[str]] = {}
-    for row in rows:
-        key = (row.cohort or "", site_key(str(row.site)))
-        alike.setdefault(key, Counter())[str(row.site)] += 1
-    return [PartitionWarning("site-spelling", " = ".join(repr(name) for name in sorted(names))
-                             + ": perhaps one site; give both one name in `site: codes:`")
-            for _, names in sorted(alike.items()) if len(names) > 1]
-
-
-def _travelling(away: Mapping[str, int], num_rows: int) -> list[PartitionWarning]:
-    if not away:
-        return []
-    return [PartitionWarning(
-        "travelling-subject", f"{len(away)} subjects were scanned at several sites: "
-        f"{_listed(sorted(away))}; {sum(away.values())} of {num_rows} scans are left out so that "
-        "nobody is at two sites")]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

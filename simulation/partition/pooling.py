@@ -8,7 +8,7 @@ from braing3n.errors import CohortError, ConfigError
 from simulation.cohorts.definitions import CohortDefinition, find_definition, load_definition_of_mapping
 from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.cohorts.rows import read_cohort, read_site_folders
-from simulation.sites import find_site_folders
+from simulation.site_folders import find_site_folders
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from braing3n.pages import COLOURS
-from simulation.partition.differences import OF_SCANS, UNKNOWN, Group
+from simulation.partition.groups import OF_SCANS, UNKNOWN, Group
 
 _MAX_CLASSES = 7
 _OTHERS = "others"
@@ -25,13 +25,14 @@ def num_classes(pool: Group, variable: str) -> int:
     return min(len(pool.counts[variable]), _MAX_CLASSES) + (pool.num_unknown(variable) > 0)
 
 
-def draw_shares(axes: Axes, rows: Sequence[Group], variable: str) -> None:
+def draw_shares(axes: Axes, rows: Sequence[Group], variable: str, unit: str) -> None:
     """Draw a bar a row, of the shares of each class; the most frequent class of all comes first.
 
     Args:
         axes: Where.
         rows: The sites, and all of them together as the last.
         variable: One of a group's counts.
+        unit: What its volumes are: scans, or rows.
     """
     pool = rows[-1].counts[variable]
     ordered = sorted(pool, key=lambda name: (-pool[name], name))
@@ -59,7 +60,7 @@ def draw_shares(axes: Axes, rows: Sequence[Group], variable: str) -> None:
         labels.append(UNKNOWN)
     axes.set_xlim(0, 100)
     axes.set_xticks([0, 50, 100])
-    axes.set_xlabel(f"% of {'scans' if variable in OF_SCANS else 'subjects'}", fontsize=8)
+    axes.set_xlabel(f"% of {unit if variable in OF_SCANS else 'subjects'}", fontsize=8)
     legend_below(axes, handles, labels)
 
 

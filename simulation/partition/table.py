@@ -4,7 +4,8 @@ import csv
 import io
 from collections.abc import Mapping
 
-from simulation.partition.differences import LABELS, OF_SCANS, UNKNOWN, Differences, Group, age_summary
+from braing3n.listing import first_of
+from simulation.partition.groups import LABELS, OF_SCANS, UNKNOWN, Differences, Group, age_summary
 from simulation.partition.skew import largest_share
 
 Cell = str | int | float | None
@@ -50,7 +51,7 @@ def _cells(group: Group, found: Differences) -> dict[str, Cell]:
 
 def people_rows(found: Differences) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of who is where, in words; columns that say nothing are left out."""
-    header = ["site", "subjects", "scans", "age, years: mean ± SD (range)"]
+    header = ["site", "subjects", found.unit, "age, years: mean ± SD (range)"]
     shown = [name for name in ("sex", "diagnosis", *OF_SCANS) if found.pool.counts[name]]
     rows = [[group.name, str(group.num_subjects), str(group.num_volumes), _ages(group),
              *(_counts(group, name) for name in shown)] for group in (*found.groups, found.pool)]
@@ -58,7 +59,7 @@ def people_rows(found: Differences) -> tuple[list[str], list[list[str]]]:
 
 
 def shift_rows(found: Differences) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of how far each site is from the rest."""
+    """Return header and rows of how far each site is from all sites together."""
     profiles = found.intensities.profiles if found.intensities else {}
     header = ["site", *(f"{label.replace('_', ' ')} (JSD)" for label in LABELS), "age (EMD, years)",
               *(f"greys {modality} (W1, SD)" for modality in profiles)]
@@ -70,6 +71,14 @@ def shift_rows(found: Differences) -> tuple[list[str], list[list[str]]]:
         rows.append([group.name, *(_number(shift.jensen_shannon[label]) for label in LABELS),
                      _number(shift.age_years, 1), *(_number(one, 3) for one in distances)])
     return header, rows
+
+
+def abbreviations(found: Differences) -> str:
+    """Return what the headings of `shift_rows` stand for."""
+    greys = found.intensities and found.intensities.profiles
+    return ("JSD: Jensen-Shannon distance to all sites, 0 to 1. EMD: earth mover's distance of ages "
+            "to all sites." + (" W1: Wasserstein-1 distance of grey values to the other sites, in "
+                               "standard deviations." if greys else ""))
 
 
 def sentences(found: Differences) -> list[str]:
@@ -103,7 +112,6 @@ def _ages(group: Group) -> str:
 def _counts(group: Group, variable: str) -> str:
     counts: Mapping[str, int] = group.counts[variable]
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    words = [f"{name} {count}" for name, count in ordered[:_SHOWN]]
-    words += [f"{len(ordered) - _SHOWN} more"] if len(ordered) > _SHOWN else []
+    words = first_of([f"{name} {count}" for name, count in ordered], _SHOWN)
     unknown = group.num_unknown(variable)
-    return ", ".join([*words, *([f"unknown {unknown}"] if unknown else [])]) or _NOT_KNOWN
+    return ", ".join(filter(None, [words, f"unknown {unknown}" if unknown else ""])) or _NOT_KNOWN

@@ -7,7 +7,8 @@ from braing3n.errors import ConfigError
 from braing3n.plan import Plan
 from simulation.running.cluster import check_cluster
 from simulation.running.parallel import Capacity, choose_parallel, free_gpus_mb
-from simulation.sites import check_trainable, find_partition_sites, find_site_folders, wants_gpus
+from simulation.site_folders import find_site_folders
+from simulation.sites import check_trainable, find_partition_sites, wants_gpus
 
 PHANTOM_SITES = 4
 

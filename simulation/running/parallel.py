@@ -7,7 +7,7 @@ from math import ceil, floor
 from pathlib import Path
 
 from braing3n.errors import ConfigError
-from braing3n.plan import STAGE_NAMES, Plan, StageName
+from braing3n.plan import Plan, StageName
 from braing3n.presets import PRESETS, Preset, TransformerSize
 
 # A site's process with torch, MONAI, Flower and Ray, and what reading scans takes, in MB. Measured at
@@ -88,9 +88,10 @@ def choose_parallel(
     """
     cores = available_cores() if cores is None else cores
     available_mb = available_memory_mb() if available_mb is None else available_mb
-    largest: StageName = max(STAGE_NAMES, key=lambda stage: footprint_mb(plan, stage))
+    largest: StageName = max(plan.stage_names, key=lambda stage: footprint_mb(plan, stage))
     each_mb = footprint_mb(plan, largest)
-    rest_mb = REST_MB + _COORDINATOR_COPIES * max(_network_mb(plan, stage) for stage in STAGE_NAMES)
+    rest_mb = REST_MB + _COORDINATOR_COPIES * max(
+        _network_mb(plan, stage) for stage in plan.stage_names)
     fits = floor((available_mb - rest_mb) / each_mb)
     memory = f"{available_mb / 1024:.1f} GB of memory hold {max(fits, 0)}"
     if asked is None and fits < 1:

@@ -1,4 +1,5 @@
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from braing3n.files import (
     check_free,
     digest_bytes,
     digest_file,
+    locked,
     replacing,
     write_text,
 )
@@ -63,3 +65,21 @@ def test_only_a_new_or_empty_folder_is_free_to_write_to(tmp_path: Path) -> None:
         with pytest.raises(OutputError) as error:
             check_free(tmp_path / name)
         assert error.value.found == found
+
+
+def test_a_lock_that_is_held_is_refused_or_waited_for(tmp_path: Path) -> None:
+    path, order = tmp_path / "a" / "x.lock", list[str]()
+
+    def wait() -> None:
+        with locked(path, waits=True):
+            order.append("second")
+
+    waiting = threading.Thread(target=wait)
+    with locked(path):
+        with pytest.raises(BlockingIOError), locked(path):
+            pass
+        waiting.start()
+        waiting.join(0.2)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]

@@ -66,3 +66,16 @@ def test_a_plan_that_draws_fewer_sites_than_a_round_needs_is_refused() -> None:
 def test_the_stages_of_a_run_end_with_the_last_one() -> None:
     assert load_plan(DEMO).stage_names == ("pretrain", "decoder", "diffusion")
     assert load_plan(DEMO, "last_stage=decoder").stage_names == ("pretrain", "decoder")
+
+
+def test_a_plan_without_probes_has_the_digest_that_it_had_before_there_were_any() -> None:
+    plan = load_plan(DEMO)
+    assert "probes" not in plan.canonical()
+    assert load_plan(DEMO, "probes=[]").digest == plan.digest
+    assert load_plan(DEMO, "probes=[age]").digest != plan.digest
+
+
+@pytest.mark.parametrize("probes", ["age", "[age,age]", "[Age]", "[age/svm]", "[../x]"])
+def test_probes_are_names_of_tasks_each_once(probes: str) -> None:
+    with pytest.raises(ConfigError, match="probes"):
+        load_plan(DEMO, f"probes={probes}")

@@ -12,6 +12,7 @@ from braing3n.errors import DigestError, OutputError, ProtocolError
 from braing3n.weights import (
     check_digest,
     digest_state,
+    doubles_from_npy,
     layout_digest,
     load_weights,
     pack,
@@ -114,3 +115,12 @@ def test_no_bytes_end_in_anything_but_a_vector_or_a_protocol_error(content: byte
         vector_from_npy([content])
     except ProtocolError as error:
         assert error.code == "protocol"
+
+
+def test_doubles_arrive_as_they_were_sent_and_are_not_taken_for_weights() -> None:
+    numbers = np.array([0.1, -1e30, np.pi])
+    assert doubles_from_npy([npy(numbers)]).tolist() == numbers.tolist()
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        vector_from_npy([npy(numbers)])
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        doubles_from_npy([npy(numbers.astype(np.float32))])

@@ -60,7 +60,7 @@ records = st.dictionaries(
 
 
 @given(st.sampled_from(["query.install", "query.moments", "train.pretrain", "train.decoder",
-                        "evaluate"]), records)
+                        "evaluate", "query.probe"]), records)
 def test_no_content_makes_the_client_fail_or_say_more_than_a_fixed_word(
     kind: str, content: dict
 ) -> None:

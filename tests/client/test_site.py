@@ -100,3 +100,9 @@ def test_the_sites_log_is_readable_by_its_owner_alone(site: Site) -> None:
     path = site.config.state_dir / "site.log"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [line.split(" ", 1)[1] for line in path.read_text().splitlines()] == ["first", "second"]
+
+
+def test_questions_about_probes_are_counted_by_run_and_task_and_outlive_the_process(site: Site) -> None:
+    assert site.count_exchange("run-1", ["sex", "age"]) == {"sex": 1, "age": 1}
+    assert Site(site.config).count_exchange("run-1", ["sex"]) == {"sex": 2, "age": 1}
+    assert site.count_exchange("run-2", ["sex"]) == {"sex": 1}

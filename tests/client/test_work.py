@@ -6,10 +6,11 @@ import pytest
 from braing3n.config import load_site_config
 from braing3n.plan import load_plan
 from braing3n.protocol import Task
+from client.opening import open_data
 from client.site import Site
-from client.work import _open_data
 from simulation.run import PLANS
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 
 def test_cached_scans_pass_by_without_a_file_written_for_each(
@@ -21,10 +22,10 @@ def test_cached_scans_pass_by_without_a_file_written_for_each(
     plan = load_plan(PLANS / "demo.yaml")
     task = Task(run="r", plan=plan.canonical(), plan_digest=plan.digest, stage="pretrain",
                 round_index=0)
-    data = _open_data(site, plan, task)
+    data = open_data(site, plan, task)
     shown: list[dict[str, Any]] = []
     monkeypatch.setattr(Site, "show_progress", lambda _, **what: shown.append(what))
-    monkeypatch.setattr("client.work.time.monotonic", iter(i * 0.01 for i in range(1000)).__next__)
-    again = _open_data(site, plan, task)
+    monkeypatch.setattr("client.opening.time.monotonic", iter(i * 0.01 for i in range(1000)).__next__)
+    again = open_data(site, plan, task)
     assert len(again.train) == len(data.train) > 3
     assert shown == []

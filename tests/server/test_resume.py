@@ -12,10 +12,15 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 
 from braing3n.errors import OutputError
+from braing3n.evaluation.labelled import LabelledSet
+from braing3n.evaluation.probe_wire import Numbers
+from braing3n.evaluation.site_answers import Answer, SiteTask, answer_scores, answer_sums
+from braing3n.evaluation.tasks import load_tasks
 from braing3n.files import locked, remove_unfinished
 from braing3n.plan import Plan, load_plan
+from braing3n.probe_messages import ProbeOrder, ProbeReport
 from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task
-from braing3n.weights import vector_from_npy
+from braing3n.weights import doubles_from_npy, vector_from_npy
 from server.app import app as server_app
 from server.roster import expected_code_digest
 from server.run_state import RunFolder
@@ -23,9 +28,10 @@ from simulation.grid import FIRST_SITE_NODE, run_locally
 from simulation.run import PLANS
 
 SITES = ("a", "b", "c")
+WIDTH = 5
 # Every server optimiser, one of them with the moving average.
 SWEEP = " ".join([
-    "name=resumed", "stages.pretrain.rounds=3", "stages.pretrain.server.name=fedadam",
+    "name=resumed probes=[age,sex]", "stages.pretrain.rounds=3", "stages.pretrain.server.name=fedadam",
     "stages.decoder.rounds=1", "stages.diffusion.rounds=2", "stages.diffusion.server.name=fedavgm",
 ])
 PLAN = load_plan(PLANS / "demo.yaml", SWEEP)
@@ -51,6 +57,11 @@ def fake_site(message: Message, context: Context) -> Message:
                                      code_digest=CODE))
     task = Task.model_validate_json(str(message.content.config_records["message"]["json"]))
     arrays = [array for rec in message.content.array_records.values() for array in rec.values()]
+    if kind == "query.probe":
+        reports, numbers = probed(number, task.probe, [array.data for array in arrays])
+        told = Reply(site=name, stage=task.stage, round_index=task.round_index,
+                     plan_digest=task.plan_digest, probe=ProbeReport(tasks=reports))
+        return answer(message, told, numbers if len(numbers) else None)
     vector = vector_from_npy([array.data for array in arrays]) if arrays else np.zeros(0, np.float32)
     reply = Reply(site=name, stage=task.stage, round_index=task.round_index, weight=number + 2,
                   plan_digest=task.plan_digest, layout=task.layout)
@@ -59,7 +70,7 @@ def fake_site(message: Message, context: Context) -> Message:
         if (name, task.stage, task.round_index) == ("c", "pretrain", 1):
             return Message(Error(1000, "internal"), reply_to=message)  # lost, after its work
         told = {"metrics": {"loss": float(vector[:100].mean())}, "train_loss": float(update.mean())}
-        return answer(message, reply.model_copy(update=told), update)
+        return answer(message, reply.model_copy(update=told), update.astype(np.float32))
     if kind == "query.moments":
         return answer(message, reply, np.linspace(0.1, 2 + number, 64, dtype=np.float32))
     return answer(message, reply.model_copy(update={"metrics": {"loss": float(vector[:9].mean())}}))
@@ -79,10 +90,26 @@ def train(folder: Path, task: Task, vector: np.ndarray, number: int) -> np.ndarr
     return update
 
 
+def probed(number: int, order: ProbeOrder, contents: list[bytes]) -> Answer:
+    """Return what a site with made features answers about age and sex."""
+    rng, num = np.random.default_rng(number), 40 + number
+    ages, sexes = rng.uniform(40, 90, num), np.array(["F", "M"])[np.arange(num) % 2]
+    features = rng.normal(size=(num, WIDTH)) + ages[:, None] / 20 + (sexes == "M")[:, None]
+    sets = {name: LabelledSet(features, values, np.array([f"s{row}" for row in range(num)]),
+                              np.full(num, SITES[number]))
+            for name, values in (("age", ages), ("sex", sexes))}
+    train = np.arange(num) < 25
+    tasks = {name: SiteTask(load_tasks()[name], sets[name].only(train), sets[name].only(~train))
+             for name in order.tasks}
+    if order.phase == "sums":
+        return answer_sums(tasks)
+    return answer_scores(order, Numbers(doubles_from_npy(contents)), tasks, WIDTH)
+
+
 def answer(message: Message, told: Any, update: np.ndarray | None = None) -> Message:
     content = RecordDict({"message": ConfigRecord({"json": told.model_dump_json()})})
     if update is not None:
-        content["arrays"] = ArrayRecord({"weights": Array(update.astype(np.float32))})
+        content["arrays"] = ArrayRecord({"weights": Array(update)})
     return Message(content, reply_to=message)
 
 
@@ -139,6 +166,7 @@ def doomed(number: int) -> Iterator[Fate]:
         patch.setattr("server.run_state.append_text", append)
         patch.setattr("server.app.initial_weights", small_weights)
         patch.setattr("server.app.moments_like", small_moments)
+        patch.setattr("server.app.num_features", lambda preset: WIDTH)
         patch.setattr("os.fsync", lambda _: None)  # what is killed is a process, not the machine
         yield fate
 
@@ -246,6 +274,20 @@ def test_a_run_that_failed_goes_on_once_the_site_is_mended(
     assert status.startswith("failed: OSError")
     start(tmp_path / "out")
     assert left(tmp_path / "out") == left(whole[0])
+
+
+def test_probes_that_are_over_are_not_asked_for_again(
+    tmp_path: Path, whole: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Killed):
+        start(tmp_path / "out", whole[1] * 5 // 6)
+    monkeypatch.delitem(fake_site.__globals__, "probed")
+    start(tmp_path / "out")
+    assert left(tmp_path / "out") == left(whole[0])
+    probes = json.loads((tmp_path / "out" / "run.json").read_text())["probes"]
+    assert probes["exchanges"] == 2
+    assert all(task["sites"] == list(SITES) for task in probes["tasks"].values())
+    assert probes["tasks"]["age"]["metrics"]["r2"] > 0
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from client.app import app as client_app
 from server.app import app as server_app
 from simulation.grid import run_locally
 from simulation.run import PLANS
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 Run = Callable[..., Path]
 

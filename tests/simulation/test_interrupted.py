@@ -19,7 +19,8 @@ from simulation.phantom import fidelity
 from simulation.run import PLANS, simulate
 from simulation.running.order import Order
 from simulation.running.processes import processes_of
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 PROGRAM = Path(sys.executable).parent / "braing3n"
 

@@ -13,7 +13,8 @@ from client.app import app as client_app
 from server.app import app as server_app
 from simulation.grid import run_locally
 from simulation.run import PLANS
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 # A process that has imported everything, and forks others: each is as fresh as a new one.
 CONTEXT = multiprocessing.get_context("forkserver")

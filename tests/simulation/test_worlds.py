@@ -10,7 +10,8 @@ import pytest
 
 from simulation.grid import run_locally
 from simulation.run import PLANS
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 PROGRAM = Path(sys.executable).parent / "braing3n"
 

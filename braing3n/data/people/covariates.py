@@ -10,53 +10,13 @@ from functools import lru_cache
 from typing import Literal, TypeVar
 
 from braing3n.conditions import Conditions
+from braing3n.data.people.spellings import DIAGNOSIS_OF, MISSING, MODALITY, SEX
 
 AgeUnit = Literal["years", "months", "weeks", "days"]
 Value = TypeVar("Value", float, str)
 # Severity is a family: each scale has its own range. `severity` itself is 0 to 1.
 SeverityScale = Literal["severity", "mmse", "cdr", "who_grade"]
 
-# Spellings of "not known", as `_bare` gives them; -9, -99, -999 and so on besides.
-_MISSING = {"", "?", "??", "na", "#na", "nan", "none", "null", "#null!", "nil", "unknown", "notknown",
-            "missing", "notavailable", "notapplicable", "notreported", "notrecorded", "notdone",
-            "pending", "withheld", "<na>", "unbekannt", "keineangabe", "inconnu", "desconocido"}
-
-_SEX_WORDS = {
-    "M": "male males man men boy mann männlich homme masculin hombre masculino maschio uomo homem "
-         "mand mężczyzna мужской муж 男 男性 남 남성",
-    "F": "female females woman women girl frau weiblich femme féminin mujer femenino femmina donna "
-         "mulher feminino vrouw kvinna kvinde kobieta женский жен 女 女性 여 여성",
-}
-_SEX = {word: sex for sex, words in _SEX_WORDS.items() for word in words.split()}
-# Letters that mean one sex in every language that we know to use them: weiblich, kobieta or kvinna,
-# homme or hombre, and Russian. V is vrouw and varón; E, N and Z are too much else.
-_SEX |= {"m": "M", "f": "F", "w": "F", "k": "F", "h": "M", "м": "M", "ж": "F"}
-
-_MODALITY = {"t1w": "T1w", "t1": "T1w", "t1n": "T1w", "t2w": "T2w", "t2": "T2w", "flair": "FLAIR",
-             "t2f": "FLAIR", "t1c": "T1c", "t1ce": "T1c", "t1gd": "T1c"}
-
-# Spellings as `_bare` gives them. Only what can mean nothing else:
-# "patient", "case" or "dementia" does not say which disease.
-_DIAGNOSIS = {
-    "HC": ("hc", "control", "controls", "con", "ctrl", "healthy", "healthycontrol",
-           "healthycontrols", "healthyvolunteer", "healthyvolunteers", "hv", "normal",
-           "normalcontrol", "normalcontrols", "nc", "cn", "cognitivelynormal", "tdc", "td",
-           "typicallydeveloping", "typicallydevelopingcontrol", "typicallydevelopingcontrols"),
-    "MCI": ("mci", "emci", "lmci", "mildcognitiveimpairment"),
-    "AD": ("ad", "alzheimer", "alzheimers", "alzheimerdisease", "alzheimersdisease"),
-    "PD": ("pd", "parkinson", "parkinsons", "parkinsondisease", "parkinsonsdisease"),
-    "MDD": ("mdd", "depr", "depression", "depressed", "majordepression",
-            "majordepressivedisorder"),
-    "SCZ": ("scz", "sz", "schz", "schizophrenia"),
-    "BP": ("bp", "bipolar", "bipolardisorder"),
-    "ASD": ("asd", "autism", "autismspectrumdisorder"),
-    "ADHD": ("adhd", "adhdcombined", "adhdinattentive", "adhdhyperactiveimpulsive",
-             "attentiondeficithyperactivitydisorder"),
-    "glioma": ("glioma", "glioblastoma", "gbm", "hgg", "lgg", "astrocytoma", "oligodendroglioma"),
-    "other": ("other",),
-}
-_DIAGNOSIS_OF = {spelling: code for code, spellings in _DIAGNOSIS.items()
-                 for spelling in spellings}
 # Words of a diagnosis that do not change it: "patients with depression", "AD group".
 _FILLERS = re.compile(r"\b(patients?|participants?|subjects?|individuals?|people|persons?|with|"
                       r"diagnosis of|diagnosed|group)\b")
@@ -128,14 +88,14 @@ def modality_of(text: str, *, contrast: bool = False) -> str | None:
         text: Such as `T1w`, `t1ce` or `flair`.
         contrast: A contrast agent was given (BIDS entity `ce`), which makes T1w T1c.
     """
-    modality = _MODALITY.get(_bare(text))
+    modality = MODALITY.get(_bare(text))
     return "T1c" if contrast and modality == "T1w" else modality
 
 
 @lru_cache(maxsize=4096)  # tables say the same over and over
 def is_missing(text: str) -> bool:
     """Tell whether a cell says that nothing is known, in any of the usual spellings."""
-    return _bare(text) in _MISSING or is_missing_number(text)
+    return _bare(text) in MISSING or is_missing_number(text)
 
 
 def is_missing_number(text: str) -> bool:
@@ -181,9 +141,9 @@ def age_of(cell: Cell) -> float | None:
 
 def _sex(cell: Cell) -> str | None:
     if cell.meaning is None:
-        return _SEX.get(cell.text.strip().casefold())
+        return SEX.get(cell.text.strip().casefold())
     words = re.findall(r"\w+", cell.meaning.casefold())
-    found = {_SEX[word] for word in words if word in _SEX}
+    found = {SEX[word] for word in words if word in SEX}
     return found.pop() if len(found) == 1 else None
 
 
@@ -193,13 +153,13 @@ def _diagnosis(cell: Cell) -> str | None:
         # The text is a word that we know, and the dictionary's phrase contains one for the same.
         own = _disease(cell.text)
         phrase = re.findall(r"\w+", cell.meaning.casefold())
-        found = own if own is not None and any(_DIAGNOSIS_OF.get(word) == own for word in phrase) \
+        found = own if own is not None and any(DIAGNOSIS_OF.get(word) == own for word in phrase) \
             else None
     return found
 
 
 def _disease(text: str) -> str | None:
-    return _DIAGNOSIS_OF.get(_bare(_FILLERS.sub("", text.casefold())))
+    return DIAGNOSIS_OF.get(_bare(_FILLERS.sub("", text.casefold())))
 
 
 def _severity(cell: Cell) -> float | None:

@@ -1,6 +1,5 @@
 """A site's own words for its columns, codes and sites: the mapping file that goes with a table."""
 
-import re
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -14,7 +13,8 @@ from braing3n.data.people.covariates import (
     modality_of,
     value_of,
 )
-from braing3n.data.people.names import base_name, code_of, column_name
+from braing3n.data.people.names import base_name, code_of, column_name, whole_number
+from braing3n.data.people.patterns import Pattern, check_pattern, match_of
 from braing3n.yaml_files import StrictModel, load_yaml, parse
 
 Codes = dict[str, str]
@@ -22,12 +22,6 @@ ColumnName = Annotated[str, Field(min_length=1)]
 
 _SCALES: dict[str, SeverityScale] = {"severity": "severity", "mmse": "mmse", "cdr": "cdr",
                                      "who_grade": "who_grade", "who_cns_grade": "who_grade"}
-
-# A pattern is tried on ids and names of files. One that repeats a group, or has many parts of open
-# length, could take hours on them; within these bounds the worst takes about a second.
-_MAX_PATTERN = 200
-_MAX_OPEN_PARTS, _MAX_OPTIONAL = 3, 4
-_MAX_NAME = 100
 
 
 def scale_of(header: str) -> SeverityScale | None:
@@ -49,30 +43,6 @@ def _check_codes(codes: Codes) -> Codes:
     return {code_of(code): meaning for code, meaning in codes.items()}
 
 
-def _check_pattern(pattern: str, group: str) -> str:
-    try:
-        groups = re.compile(pattern).groupindex
-    except (re.error, OverflowError) as error:
-        raise ValueError(f"a regular expression ({error})") from error
-    if group not in groups:
-        raise ValueError(f"a regular expression with a group (?P<{group}>...)")
-    bare = re.sub(r"\[\^?\]?[^\]]*\]", "x", re.sub(r"\\.", "x", pattern))  # no escapes, no classes
-    bare = re.sub(r"\{[0-9]+\}", "", bare.replace("(?", "("))              # nor fixed lengths
-    if (re.search(r"\)[*+{]", bare) or len(re.findall(r"[*+{]", bare)) > _MAX_OPEN_PARTS
-            or bare.count("?") > _MAX_OPTIONAL):
-        raise ValueError(f"a regular expression that repeats no group and has at most "
-                         f"{_MAX_OPEN_PARTS} of * + {{m,n}} and {_MAX_OPTIONAL} of ?")
-    return pattern
-
-
-Pattern = Annotated[str, Field(max_length=_MAX_PATTERN)]
-
-
-def _found(pattern: str | None, text: str) -> re.Match[str] | None:
-    """Return what a pattern finds in an id or a name of a file, unless that is too long for one."""
-    return None if pattern is None or len(text) > _MAX_NAME else re.search(pattern, text)
-
-
 class SubjectSource(StrictModel):
     """The column of the subjects' ids, and what these lack to be the names of the folders.
 
@@ -92,23 +62,22 @@ class SubjectSource(StrictModel):
     @field_validator("pattern")
     @classmethod
     def _pattern(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else _check_pattern(pattern, "subject")
+        return None if pattern is None else check_pattern(pattern, "subject")
 
     def visit_of(self, text: str) -> str | None:
         """Return the visit that the pattern finds in a cell of ids, or None."""
-        match = _found(self.pattern, text.strip())
+        match = match_of(self.pattern, text.strip())
         return None if match is None else match.groupdict().get("visit") or None
 
     def id_of(self, text: str) -> str:
         """Return the id that a cell gives; empty where it gives none."""
         bare = text.strip()
         if self.pattern is not None:
-            match = _found(self.pattern, bare)
+            match = match_of(self.pattern, bare)
             bare = "" if match is None else match["subject"] or ""
         if is_missing(bare):
             return ""
-        if re.fullmatch(r"[0-9]+\.0+", bare):  # a number that a program has made of the id
-            bare = bare.partition(".")[0]
+        bare = whole_number(bare)  # a number that a program has made of the id
         if bare.casefold().startswith(self.prefix.casefold()):
             bare = bare[len(self.prefix):]
         head = bare.rstrip("0123456789")
@@ -158,7 +127,7 @@ class SiteSource(StrictModel):
     @field_validator("id_pattern", "file_pattern", "session_pattern")
     @classmethod
     def _patterns(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else _check_pattern(pattern, "site")
+        return None if pattern is None else check_pattern(pattern, "site")
 
     @model_validator(mode="after")
     def _one_place(self) -> "SiteSource":
@@ -178,7 +147,7 @@ class SiteSource(StrictModel):
         for pattern, text in ((self.id_pattern, subject), (self.session_pattern, session or ""),
                               (self.file_pattern, file_name)):
             if pattern is not None:
-                match = _found(pattern, text)
+                match = match_of(pattern, text)
                 return self.named(match["site"]) if match and match["site"] else None
         return None
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from braing3n.data.people.covariates import READ, Cell, value_of
+from braing3n.data.people.names import without_float_end
 
 Cells = dict[str, Cell]
 
@@ -117,14 +118,13 @@ def _same(ids: Collection[str], folders: Collection[str],
 
 def _last_number(name: str) -> str:
     """Return the number at an id's end without leading zeros; nothing where there is none."""
-    bare = re.sub(r"(?<=[0-9])\.0+$", "", name.strip())
+    bare = without_float_end(name.strip())
     return bare[len(bare.rstrip("0123456789")):].lstrip("0")
 
 
 def key_of(name: str) -> str:
     """Return what is left of an id without prefix, leading zeros, capitals, blanks and marks."""
-    bare = re.sub(r"(?<=[0-9])\.0+$", "", name.strip().casefold())
-    bare = re.sub(r"[\W_]", "", bare).removeprefix("sub")
+    bare = re.sub(r"[\W_]", "", without_float_end(name.strip().casefold())).removeprefix("sub")
     return re.sub(r"(?<![0-9])0+(?=[0-9])", "", bare)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
+from braing3n.data.people.names import whole
 from braing3n.data.people.table_text import Record, Remark, UnreadableError
 
 # It warns of parts of a workbook that it would not write again; we only read.
@@ -79,13 +80,11 @@ def _records(sheet: Any, formulas: Any) -> Iterator[Record]:
 
 def _text(cell: Any) -> str:
     """Return what a cell says: a whole number without `.0`, with the zeros that its format adds."""
-    value = cell.value
+    value = whole(cell.value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).upper()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
     if isinstance(value, int):
         zeros = re.fullmatch(r"0{2,}", cell.number_format or "")
         return str(value).zfill(len(zeros[0])) if zeros and value >= 0 else str(value)

@@ -1,16 +1,14 @@
 """The brain that a site's scans are registered to."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from braing3n.data.axes import sizes_mm
-from braing3n.data.canonical import body_ml, canonical, check_stripped
-from braing3n.data.reading import load_scan
+from braing3n.data.canonical import body_ml
 from braing3n.data.scan import Scan
-from braing3n.errors import ConfigError, ScanError
+from braing3n.errors import ScanError
 
 # Points of the template that are looked at lie about so far apart.
 _POINTS_MM = 4.0
@@ -75,19 +73,3 @@ class Template:
         shared = np.count_nonzero(scan.voxels[tuple(there[within].T)]) / len(here)
         smaller, larger = sorted((body_ml(self.scan), body_ml(scan)))
         return (min(shared * body_ml(self.scan) / smaller, 1.0) if smaller else 0.0), smaller / larger
-
-
-def load_template(path: Path) -> Template:
-    """Read a template.
-
-    Raises:
-        ConfigError: It cannot be read, or is not skull-stripped.
-    """
-    try:
-        scan = canonical(load_scan(path))
-        check_stripped(scan)
-    except ScanError as error:
-        raise ConfigError(f"the template cannot be used: {error.what}", expected=error.expected,
-                          found=error.found,
-                          fix="name a skull-stripped brain in `preprocessing: template:`") from error
-    return Template(scan)

@@ -1,11 +1,16 @@
 """From a site's settings to the chain of tools that they name."""
 
+from pathlib import Path
+
 from braing3n.config import PreprocessingConfig
+from braing3n.data.canonical import canonical, check_stripped
+from braing3n.data.reading import load_scan
 from braing3n.data.tools.bias_field import open_n4
 from braing3n.data.tools.chain import Chain
 from braing3n.data.tools.registration import open_registration
 from braing3n.data.tools.skull_strip import open_hd_bet
-from braing3n.data.tools.template import load_template
+from braing3n.data.tools.template import Template
+from braing3n.errors import ConfigError, ScanError
 
 
 def open_chain(settings: PreprocessingConfig, device: str = "cpu") -> Chain:
@@ -28,3 +33,19 @@ def open_chain(settings: PreprocessingConfig, device: str = "cpu") -> Chain:
         template=template,
         is_checked=settings.check,
     )
+
+
+def load_template(path: Path) -> Template:
+    """Read a template.
+
+    Raises:
+        ConfigError: It cannot be read, or is not skull-stripped.
+    """
+    try:
+        scan = canonical(load_scan(path))
+        check_stripped(scan)
+    except ScanError as error:
+        raise ConfigError(f"the template cannot be used: {error.what}", expected=error.expected,
+                          found=error.found,
+                          fix="name a skull-stripped brain in `preprocessing: template:`") from error
+    return Template(scan)

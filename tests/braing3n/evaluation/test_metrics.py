@@ -1,4 +1,4 @@
-import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +55,33 @@ def test_the_auc_of_several_classes_is_the_mean_of_each_against_the_rest():
             balanced_accuracy_score(truths, _repeated(made.predicted, drawn)))
 
 
+def test_the_auc_within_sites_is_the_mean_of_each_sites_weighted_by_its_pairs():
+    made, weights = _classification(("F", "M")), _weights()
+    sites = np.array(["a", "b", "c"])[np.arange(N) // 2 % 3]
+    found = figures("classification", replace(made, sites=sites), weights)
+    for row, drawn in enumerate(weights):
+        won = pairs = 0.0
+        for site in "abc":
+            here = drawn * (sites == site)
+            truths, scores = _repeated(made.truths, here), _repeated(made.scores[:, 0], here)
+            count = (truths == "F").sum() * (truths == "M").sum()
+            if count:
+                won, pairs = won + count * roc_auc_score(truths == "M", scores), pairs + count
+        assert found["auc_within_sites"][row] == pytest.approx(won / pairs)
+
+
+def test_a_score_that_only_tells_the_site_says_nothing_within_sites():
+    sites = np.repeat(["a", "b"], 20)
+    truths = np.where(np.arange(40) % 10 < np.where(sites == "a", 9, 1), "MDD", "HC")
+    told = Predictions((sites == "a")[:, None].astype(float), truths, truths, None,
+                       np.arange(40).astype(str), sites, ("HC", "MDD"))
+    found = figures("classification", told, np.ones((1, 40)))
+    assert found["auc"][0] == pytest.approx(0.9)
+    assert found["auc_within_sites"][0] == 0.5
+    split = replace(told, truths=np.where(sites == "a", "MDD", "HC"))
+    assert np.isnan(figures("classification", split, np.ones((1, 40)))["auc_within_sites"][0])
+
+
 def test_figures_of_a_regression_are_scikit_learns_on_repeated_volumes():
     rng = np.random.default_rng(1)
     truths = rng.normal(60, 10, N)
@@ -67,23 +94,6 @@ def test_figures_of_a_regression_are_scikit_learns_on_repeated_volumes():
         assert found[0][row] == pytest.approx(r2_score(*pair))
         assert found[1][row] == pytest.approx(mean_absolute_error(*pair))
         assert found[2][row] == pytest.approx(np.corrcoef(*pair)[0, 1])
-
-
-def test_concordance_is_that_of_a_naive_loop_over_pairs_of_one_site():
-    rng = np.random.default_rng(2)
-    times, events = rng.integers(1, 9, N).astype(float), rng.random(N) < 0.6
-    scores, sites = rng.integers(0, 5, N).astype(float), np.array(["a", "b"])[rng.integers(0, 2, N)]
-    weights = _weights()
-    found = metrics.c_index(times, events, scores, sites, weights)
-    for row, drawn in enumerate(weights):
-        won = pairs = 0.0
-        for i, j in itertools.permutations(range(N), 2):
-            if sites[i] == sites[j] and events[i] and (
-                    times[i] < times[j] or (times[i] == times[j] and not events[j])):
-                weight = drawn[i] * drawn[j]
-                pairs += weight
-                won += weight * ((scores[i] > scores[j]) + 0.5 * (scores[i] == scores[j]))
-        assert found[row] == pytest.approx(won / pairs)
 
 
 def test_people_are_drawn_with_all_their_volumes():
@@ -112,10 +122,38 @@ def test_a_subject_of_two_sites_is_two_people():
     assert numbers[0] == numbers[2] != numbers[1]
 
 
+def test_r2_within_sites_is_that_of_numbers_from_which_each_sites_mean_is_taken():
+    rng = np.random.default_rng(3)
+    sites = np.array(["a", "b", "c"])[np.arange(N) // 2 % 3]
+    truths = rng.normal(60, 10, N) + 20 * (sites == "b")
+    guesses = truths + rng.normal(0, 5, N) - 9 * (sites == "a")
+    weights = _weights()
+    found = metrics.r2_within_sites(truths, guesses, sites, weights)
+    for row, drawn in enumerate(weights):
+        pairs = []
+        for site in "abc":
+            here = drawn * (sites == site)
+            one, other = _repeated(truths, here), _repeated(guesses, here)
+            pairs.append((one - one.mean(), other - other.mean()) if len(one) else (one, other))
+        both = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        assert found[row] == pytest.approx(r2_score(*both))
+
+
+def test_knowing_a_sites_mean_earns_nothing_within_sites():
+    sites = np.repeat(["a", "b"], 20)
+    truths = np.arange(40.0)
+    means = np.where(sites == "a", 9.5, 29.5)
+    assert metrics.r2(truths, means, np.ones((1, 40)))[0] > 0.7
+    assert metrics.r2_within_sites(truths, means, sites, np.ones((1, 40)))[0] == pytest.approx(0)
+    flat = metrics.r2_within_sites(means, truths, sites, np.ones((1, 40)))
+    assert np.isnan(flat[0])
+
+
 def test_what_is_not_defined_has_a_reason_and_no_number():
     made = _classification(("F", "M"))
     one = made.only(made.truths == "F")
     found = estimate("classification", one, 0)
+    assert found["auc_within_sites"].reason == "no site with more than one class"
     assert found["auc"].value is None
     assert found["auc"].reason == "one class alone"
     assert found["balanced_accuracy"].value is None

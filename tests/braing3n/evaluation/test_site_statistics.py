@@ -1,64 +1,25 @@
-import json
-
 import numpy as np
-import pytest
 
-from braing3n.errors import CohortError, ProtocolError
-from braing3n.evaluation.linear_fits import choose_class_ridge
-from braing3n.evaluation.site_statistics import (
-    from_message,
-    site_statistics,
-    sum_sites,
-    to_message,
-)
+from braing3n.evaluation.site_statistics import EVERYBODY, site_statistics, sum_sites
 
 FOLDS = 2
 
 
-def _site(num: int, seed: int) -> dict:
-    """One volume a person; both classes in both folds."""
-    rng = np.random.default_rng(seed)
-    classes = np.array(["F", "M"])[np.arange(num) % 2]
-    features = rng.normal(size=(num, 4)) + (classes == "M")[:, None]
-    return site_statistics(features, classes, np.arange(num) // 2 % FOLDS, np.arange(num))
+def test_moments_of_sites_together_are_those_of_their_rows_together():
+    rng = np.random.default_rng(0)
+    sites = [(rng.normal(size=(num, 3)), np.array(["F", "M"])[rng.integers(0, 2, num)],
+              np.arange(num) % FOLDS) for num in (20, 44)]
+    summed = sum_sites([site_statistics(*site, np.arange(len(site[0]))) for site in sites], FOLDS)
+    rows, classes, folds = (np.concatenate(part) for part in zip(*sites, strict=True))
+    for fold in range(FOLDS):
+        for name in ("F", "M"):
+            chosen = rows[(folds == fold) & (classes == name)]
+            np.testing.assert_allclose(summed[fold][name].mean, chosen.mean(axis=0))
+            np.testing.assert_allclose(summed[fold][name].scatter,
+                                       np.cov(chosen, rowvar=False, bias=True) * len(chosen))
 
 
-def test_a_fit_from_messages_is_the_fit_from_the_statistics_bit_for_bit():
-    sites = [_site(num, seed) for seed, num in enumerate((20, 44, 32))]
-    carried = []
-    for site in sites:
-        header, arrays = to_message(site)
-        assert all(array.dtype == np.float64 and array.ndim == 1 for array in arrays.values())
-        carried.append(from_message(header, {name: array.copy() for name, array in arrays.items()}))
-    ours, theirs = (choose_class_ridge(sum_sites(found, FOLDS), ("F", "M"))
-                    for found in (sites, carried))
-    np.testing.assert_array_equal(ours.model.weights, theirs.model.weights)
-    assert ours.strength == theirs.strength
-
-
-def test_sums_over_so_few_people_that_they_show_single_ones_do_not_leave():
-    to_message(_site(20, 0))
-    with pytest.raises(CohortError, match="4 of 4 sums over fewer, down to 4"):
-        to_message(_site(16, 0))
-
-
-def test_people_are_counted_not_volumes():
-    twice = site_statistics(np.ones((8, 1)), None, np.zeros(8, dtype=int), np.arange(8) // 2)
-    with pytest.raises(CohortError, match="down to 4"):
-        to_message(twice)
-
-
-@pytest.mark.parametrize("change", [
-    lambda header, arrays: (header.replace('"version": 1', '"version": 2'), arrays),
-    lambda header, arrays: ("not JSON", arrays),
-    lambda header, arrays: ("[]", arrays),
-    lambda header, arrays: (json.dumps({"version": 1, "cells": [{}]}), arrays),
-    lambda header, arrays: (header, {**arrays, "0.mean": np.ones(3)}),
-    lambda header, arrays: (header, {**arrays, "0.scatter": np.ones(9)}),
-    lambda header, arrays: (header, {**arrays, "0.mean": np.full(4, np.nan)}),
-    lambda header, arrays: (header, {name: arrays[name] for name in list(arrays)[1:]}),
-])
-def test_a_message_that_is_none_is_refused(change):
-    header, arrays = to_message(_site(20, 0))
-    with pytest.raises(ProtocolError, match="cannot be read"):
-        from_message(*change(header, arrays))
+def test_people_are_counted_beside_volumes_and_events():
+    cell = site_statistics(np.ones((8, 1)), None, np.zeros(8, dtype=int), np.arange(8) // 2,
+                           np.arange(8) < 3)[0, EVERYBODY]
+    assert (cell.moments.num, cell.num_subjects, cell.num_events) == (8.0, 4, 3)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from braing3n.errors import ConfigError
-from braing3n.evaluation.tasks import load_tasks
+from braing3n.evaluation.tasks import load_tasks, probed_tasks
 
 
 def _written(folder: Path, text: str) -> Path:
@@ -64,3 +64,30 @@ def test_keys_that_do_not_fit_the_kind_are_refused(tmp_path: Path, task: str, ma
 def test_a_name_that_files_cannot_have_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"\.\./x"):
         load_tasks(_written(tmp_path, "../x: {kind: regression, variable: age_years}"))
+
+
+def test_a_plans_probes_are_shipped_tasks_perhaps_by_another_method():
+    tasks = probed_tasks(["age", "sex/lda", "sex"])
+    assert [(name, task.fitted_by) for name, task in tasks.items()] == [
+        ("age", "ridge"), ("sex/lda", "lda"), ("sex", "ridge")]
+    assert tasks["sex/lda"].class_names == ("F", "M")
+
+
+def test_a_probe_that_there_is_not_is_told_with_those_that_there_are():
+    with pytest.raises(ConfigError) as error:
+        probed_tasks(["age", "agee", "sexx/lda"])
+    assert error.value.found == "agee, sexx/lda"
+    assert "mgmt" in error.value.expected
+
+
+def test_a_method_that_does_not_fit_the_task_is_refused():
+    with pytest.raises(ConfigError, match="the plan's probe age/lda"):
+        probed_tasks(["age/lda"])
+
+
+def test_a_definitions_digest_follows_every_part_of_it():
+    sex = load_tasks()["sex"]
+    assert sex.digest == probed_tasks(["sex"])["sex"].digest
+    others = [sex.model_copy(update=change) for change in (
+        {"classes": ("M", "F")}, {"method": "lda"}, {"modality": "T1w"})]
+    assert len({sex.digest, *(other.digest for other in others)}) == 4

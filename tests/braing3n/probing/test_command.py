@@ -86,6 +86,8 @@ def test_without_cross_validation_held_out_subjects_are_measured(sites, run):
     assert result["num_train_subjects"] + result["num_test_subjects"] == 28
     assert 2 <= result["num_test_subjects"] <= 8
     assert "validation and test subjects" in found["split"]
+    warning = next(one for one in found["warnings"] if one["code"] == "few-measured")
+    assert f"{result['num_test_subjects']} (age)" in warning["detail"]
 
 
 def test_the_same_seed_prints_the_same_table_and_every_encoder_says_how_it_pools(sites, run):
@@ -94,6 +96,7 @@ def test_the_same_seed_prints_the_same_table_and_every_encoder_says_how_it_pools
     assert first.stdout == again.stdout
     assert "first: mean of the patch tokens, then the CLS token" in first.stdout
     assert "fresh weights of seed 3" in first.stdout
+    assert "warning" not in first.stdout  # measured and fitted on 28
 
 
 def test_weights_alone_need_a_preset(sites, run):

@@ -9,7 +9,8 @@ from braing3n.data.site_data import open_site_data
 from braing3n.errors import CohortError, ConfigError
 from braing3n.presets import PRESETS
 from simulation.compare.cohort import Sites, open_sites, write_arm_sites
-from simulation.sites import find_site_folders, write_site_files
+from simulation.site_folders import find_site_folders
+from simulation.sites import write_site_files
 
 
 @pytest.fixture

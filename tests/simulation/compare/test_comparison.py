@@ -9,6 +9,7 @@ from markupsafe import escape
 from typer.testing import CliRunner
 
 from braing3n.errors import CohortError, ConfigError, OutputError
+from braing3n.files import locked
 from simulation.cli import app
 from simulation.run import PLANS
 
@@ -43,7 +44,13 @@ def test_all_kinds_of_arms_are_trained_and_measured_on_everybody_held_out(compar
     for one in psnr.values():
         assert one["num_subjects"] == 4  # 40 % of five at each of two hospitals
         assert one["low"] <= one["value"] <= one["high"]
-    assert done["verdict"][0].startswith("In 1 measure")
+    assert "4 held-out subjects" in done["verdict"][0]
+    assert done["num_held_out"] == 4
+    assert [main["measure"] for main in done["measures"]] == ["decoder"]
+    assert [(site["num_train_subjects"], site["num_test_subjects"]) for site in done["sites"]] == [
+        (3, 2), (3, 2)]
+    assert done["about"]["scans"].startswith("the cohort in ")
+    assert "no differential privacy" in done["about"]["privacy"]
     assert all("too few" in why or "not enough" in why for why in done["left_out"].values())
 
 
@@ -55,7 +62,7 @@ def test_what_was_not_asked_for_is_not_trained(compared: Path) -> None:
 def test_the_page_is_one_file_with_the_verdict_and_every_contestant(compared: Path) -> None:
     page = (compared / "compare.html").read_text()
     done = json.loads((compared / "compare.json").read_text())
-    assert str(escape(done["verdict"][0])) in page
+    assert all(str(escape(part.strip(". "))) in page for part in done["verdict"][0].split(". "))
     assert "http" not in page.replace("http-equiv", "")
     for name in ("each site alone", "best single site", "federated", "pooled", "drawn-1"):
         assert f">{name}</th>" in page
@@ -80,6 +87,44 @@ def test_a_folder_with_another_comparison_is_refused(
     done = run(compared, phantom_cohort, f"{short_plan} seed=9")
     assert isinstance(done.exception, OutputError)
     assert done.exception.found == "another plan_digest"
+
+
+def test_damaged_settings_and_arms_of_an_earlier_call_are_told(
+    compared: Path, phantom_cohort: Path, short_plan: str
+) -> None:
+    fewer = run(compared, phantom_cohort, short_plan)
+    assert fewer.exit_code == 0, fewer.output
+    assert "trained already: pooled, federated, local-site-a, local-site-b" in fewer.output
+    notes = json.loads((compared / "compare.json").read_text())["notes"]
+    assert sum("of an earlier call" in note for note in notes) == 5
+    settings = compared / "settings.json"
+    kept = settings.read_text()
+    settings.write_text(kept[:20])
+    done = run(compared, phantom_cohort, short_plan)
+    settings.write_text(kept)
+    assert isinstance(done.exception, OutputError)
+    assert "settings.json" in done.exception.what
+
+
+def test_a_second_comparison_in_one_folder_is_refused(
+    compared: Path, phantom_cohort: Path, short_plan: str
+) -> None:
+    with locked(compared / ".compare.lock"):
+        done = run(compared, phantom_cohort, short_plan)
+    assert isinstance(done.exception, OutputError)
+    assert "another comparison" in done.exception.found
+
+
+def test_an_interrupted_comparison_says_how_to_go_on(
+    compared: Path, phantom_cohort: Path, short_plan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simulation.compare.comparison.train_arms", interrupted)
+    done = run(compared, phantom_cohort, short_plan)
+    assert done.exit_code == 130
+    assert "the same command goes on" in done.output
 
 
 def test_a_cohort_and_a_partition_together_are_refused(

@@ -11,8 +11,9 @@ from simulation.compare.contest import (
     best_single,
     measure_decoder,
     measure_task,
+    told_by_site,
 )
-from simulation.compare.measure import Measured
+from simulation.compare.measured import Measured
 from simulation.compare.results import results_of
 from simulation.compare.scans import Scans
 
@@ -126,12 +127,33 @@ def test_no_site_alone_can_tell_sites_apart(contest: Contest) -> None:
 
 def test_the_best_single_site_is_chosen_among_encoders_alone(contest: Contest) -> None:
     measure = measure_task("age", AGE, contest)
-    best = best_single(measure, "r2")
+    best = best_single(measure)
     assert best in {"only a", "only b", "only c"}
     values = {one.contestant: one.value for one in results_of(measure, 0)
               if one.metric == "r2" and one.site is None and one.contestant.startswith("only ")}
     assert best == max(values, key=values.__getitem__)
     assert len(values) == 3
+
+
+def test_what_the_site_alone_tells_of_a_label_is_between_nothing_and_all(contest: Contest) -> None:
+    scans = contest.scans
+    everything = np.ones(len(scans.sites), dtype=bool)
+    assert told_by_site(AGE, scans, everything) < 0.05
+    assert 0.1 < told_by_site(SEX, scans, everything) < 0.9  # nobody at c is a man
+    conditions = scans.conditions.copy()
+    conditions[:, 0] = np.where(scans.sites == "a", 0.3, 0.7)
+    assert told_by_site(AGE, replace(scans, conditions=conditions), everything) == pytest.approx(1)
+    conditions[:, 0] = 0.5
+    assert told_by_site(AGE, replace(scans, conditions=conditions), everything) is None
+
+
+def test_classes_are_told_apart_within_sites(contest: Contest) -> None:
+    measure = measure_task("sex", SEX, contest)
+    assert measure.main == "auc_within_sites"
+    found = {one.metric: one for one in results_of(measure, 0)
+             if one.contestant == "federated" and one.site is None}
+    at_c = int((measure.sites == "c").sum())
+    assert found["auc"].num_subjects - found["auc_within_sites"].num_subjects == at_c
 
 
 def test_each_site_is_decoded_by_its_own_model_alone_and_by_the_others_where_it_is_unseen(

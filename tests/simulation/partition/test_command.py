@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 
@@ -7,8 +8,9 @@ from typer.testing import CliRunner
 
 from braing3n.config import DataConfig, load_site_config
 from braing3n.data.cohort import open_cohort
-from braing3n.errors import ConfigError, OutputError
+from braing3n.errors import CohortError, ConfigError, OutputError
 from simulation.cli import app
+from simulation.sites import find_partition_sites
 
 RUNNER = CliRunner()
 
@@ -40,6 +42,15 @@ def test_the_json_has_sites_dropped_and_warnings(cohort, tmp_path):
                      "dropped": [], "warnings": []}
 
 
+def test_where_no_row_tells_a_site_the_way_on_is_told(cohort, tmp_path):
+    (tmp_path / "other.yaml").write_text(
+        "name: own\nsubject: participant_id\nsite: {id_pattern: 'xx-(?P<site>.*)'}\n")
+    outcome = _run(cohort / "participants.tsv", "--cohort", tmp_path / "other.yaml")
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith("nobody is at any site")
+    assert "3 of 3 rows tell no site" in outcome.stdout
+
+
 def test_a_mapping_file_as_a_hospital_writes_it_does_as_well(cohort, tmp_path):
     mapping = tmp_path / "mapping.yaml"
     mapping.write_text("subject: participant_id\nsite: centre\n")
@@ -60,9 +71,78 @@ def test_rows_without_scans_are_told_apart(cohort, tmp_path):
     table = tmp_path / "people.tsv"
     table.write_text((cohort / "participants.tsv").read_text())
     outcome = _run(table, "--cohort", tmp_path / "own.yaml", "--out", tmp_path / "out")
-    assert "of no scans" in outcome.stdout
+    assert "no settings of sites" in outcome.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "differences.png", "differences.tsv", "partition.html", "partition.json"}
+
+
+def test_rows_without_images_are_called_rows_wherever_they_are_counted(cohort, tmp_path):
+    table = tmp_path / "people.tsv"
+    table.write_text((cohort / "participants.tsv").read_text() + "sub-d01\t30\tF\tn/a\n")
+    outcome = _run(table, "--cohort", tmp_path / "own.yaml", "--out", tmp_path / "out")
+    header = next(line for line in outcome.stdout.splitlines() if "subjects" in line)
+    assert header.split()[:3] == ["site", "subjects", "rows"]
+    assert "left out, 1 rows: no site is told" in outcome.stdout
+    page = (tmp_path / "out/partition.html").read_text()
+    assert "3 subjects, 3 rows" in page
+    assert "<th>rows</th>" in page
+    assert "scans a site" not in page  # no grey values were compared
+
+
+def _command_in(refused):
+    """Return the arguments of the command that an error tells to give."""
+    words = shlex.split(refused.value.fix.partition("braing3n sim partition ")[2].partition(" (")[0])
+    return words[: words.index("--out") + 1]
+
+
+def test_a_partition_without_images_is_refused_with_the_command_that_makes_one_with_them(
+        cohort, tmp_path):
+    options = ("--cohort", tmp_path / "own.yaml", "--min-subjects", "2", "--small", "merge")
+    _run(cohort / "participants.tsv", *options, "--out", tmp_path / "people")
+    with pytest.raises(CohortError, match="has no site's settings") as refused:
+        find_partition_sites(tmp_path / "people")
+    assert "3 rows with no images behind them" in refused.value.found
+    arguments = _command_in(refused)
+    assert arguments == [str(cohort), *map(str, options), "--out"]
+    assert _run(*arguments, tmp_path / "scans").exit_code == 0
+    assert set(find_partition_sites(tmp_path / "scans")) == {"north", "small-sites"}
+
+
+def test_where_the_images_are_not_known_the_command_has_a_place_for_them(cohort, tmp_path):
+    table = tmp_path / "people.tsv"
+    table.write_text((cohort / "participants.tsv").read_text())
+    own = tmp_path / "own.yaml"
+    _run(f"{own}={table}", "--by", "iid", "--parts", "2", "--out", tmp_path / "people")
+    with pytest.raises(CohortError, match="has no site's settings") as refused:
+        find_partition_sites(tmp_path / "people")
+    assert "3 rows with no images behind them" in refused.value.found
+    assert _command_in(refused) == [f"{own}=FOLDER", "--by", "iid", "--parts", "2", "--out"]
+    assert "FOLDER: the cohort's BIDS folder with its images" in refused.value.fix
+
+
+def test_sites_without_images_beside_others_with_them_are_counted(cohort, tmp_path):
+    (tmp_path / "people.tsv").write_text((cohort / "participants.tsv").read_text())
+    (tmp_path / "two.yaml").write_text((tmp_path / "own.yaml").read_text().replace("own", "own-2"))
+    outcome = _run(f"{tmp_path / 'own.yaml'}={cohort}",
+                   f"{tmp_path / 'two.yaml'}={tmp_path / 'people.tsv'}", "--out", tmp_path / "out")
+    assert "settings of 2 sites; no images are behind the rows of 2 others" in outcome.stdout
+    assert "6 scans and rows" in (tmp_path / "out/partition.html").read_text()
+
+
+def test_what_the_table_itself_says_of_scans_that_are_missing_is_a_warning(test_data, tmp_path):
+    # `cut -f13 participants.tsv | grep -c n/a` is 7, and the listing of images has 265 T1w.
+    source = test_data / "bids/ds000030-cnp/participants.tsv"
+    outcome = _run(source, "--cohort", "cnp", "--out", tmp_path / "out")
+    assert "scan-missing: T1w" in outcome.stdout
+    found = json.loads((tmp_path / "out/partition.json").read_text())
+    assert found["sites"] == [{"name": "35343", "num_subjects": 180, "num_volumes": 180},
+                              {"name": "35426", "num_subjects": 92, "num_volumes": 92}]
+    warning, = found["warnings"]
+    assert warning["code"] == "scan-missing"
+    assert "7 of 272 rows" in warning["detail"]
+    page = (tmp_path / "out/partition.html").read_text()
+    assert "scan-missing" in page
+    assert "<p>Nothing.</p>" not in page
 
 
 @pytest.mark.parametrize(("arguments", "error"), [

@@ -8,10 +8,17 @@ import pytest
 
 from braing3n.conditions import Conditions
 from simulation.cohorts.row import CohortRow, CohortRows
-from simulation.partition.differences import age_summary, find_differences
-from simulation.partition.intensities import EDGES, Intensities, Profile
+from simulation.partition.differences import find_differences
+from simulation.partition.groups import age_summary
 from simulation.partition.parts import partition_cohort
-from simulation.partition.table import differences_tsv, people_rows, sentences, shift_rows
+from simulation.partition.profiles import EDGES, Intensities, Profile
+from simulation.partition.table import (
+    abbreviations,
+    differences_tsv,
+    people_rows,
+    sentences,
+    shift_rows,
+)
 
 
 def _row(subject, site, age=None, sex=None, diagnosis=None, modality=None, scanner=None):
@@ -98,3 +105,13 @@ def test_everything_can_be_written_as_json_without_nan(done):
     assert plain["sites"][1]["intensity"] == {"num_refused": 2, "refused_because": "no brain"}
     assert plain["sites"][1]["sex"] == {"M": 1, "unknown": 1}
     assert str(Path.home()) not in json.dumps(plain)
+
+
+def test_every_abbreviation_of_the_table_of_distances_is_told(done):
+    profile = Profile(np.full(400, 0.1), 1, 0.1)
+    for intensities, short in ((None, {"JSD", "EMD"}),
+                               (Intensities({"T1w": {"a": profile}}, {}), {"JSD", "EMD", "W1"})):
+        found = find_differences(done, intensities)
+        header = " ".join(shift_rows(found)[0])
+        assert {one for one in ("JSD", "EMD", "W1") if one in header} == short
+        assert {one for one in ("JSD", "EMD", "W1") if f"{one}: " in abbreviations(found)} == short

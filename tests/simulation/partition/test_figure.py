@@ -8,8 +8,8 @@ from braing3n.conditions import Conditions
 from simulation.cohorts.row import CohortRow, CohortRows
 from simulation.partition.differences import find_differences
 from simulation.partition.figure import draw_differences
-from simulation.partition.intensities import Intensities, Profile
 from simulation.partition.parts import partition_cohort
+from simulation.partition.profiles import Intensities, Profile
 
 
 def _found(num_sites, *, known=True, profiles=()):

@@ -3,8 +3,9 @@ import pytest
 
 from braing3n.conditions import Conditions
 from simulation.cohorts.row import CohortRow
-from simulation.partition.intensities import EDGES, compare_intensities
+from simulation.partition.intensities import compare_intensities
 from simulation.partition.parts import SitePart
+from simulation.partition.profiles import EDGES
 
 
 def _site(name, paths, modality="T1w"):

@@ -1,5 +1,6 @@
 import contextlib
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -142,7 +143,7 @@ def test_small_sites_are_kept_left_out_or_made_one():
     ("phenotypic/brainscape_IXI_participants.tsv", "ixi", {"Guys": 322, "HH": 187, "IOP": 75}),
     # `cut -f15 FILE | sort | uniq -c`
     ("phenotypic/ds000030_participants.tsv", "cnp", {"35343": 180, "35426": 92}),
-    ("bids/ds000030-cnp", "cnp", {"35343": 180, "35426": 92}),
+    ("bids/ds000030-cnp", "cnp", {"35343": 180, "35426": 92}),  # of both, 7 rows have no T1w
     # `wc -l FILE`, less the header
     ("phenotypic/brainscape_AOMIC_participants.tsv", "aomic", {"amsterdam": 928}),
     ("phenotypic/UCSF-PDGM-metadata_v2.csv", "ucsf-pdgm", {"ucsf": 501}),
@@ -154,7 +155,26 @@ def test_real_tables_have_the_sites_that_are_counted_by_hand(table, name, sites,
     done = _read(test_data / table, name)
     assert {site.name: len(site.rows) for site in done.sites} == sites
     assert done.dropped == ()
-    assert done.warnings == ()
+    assert _codes(done) == (["scan-missing"] if name == "cnp" else [])
+
+
+def test_rows_that_tell_of_a_missing_scan_are_counted_by_column_and_by_cohort():
+    told = [("p", (), "x"), ("q", ("T1w",), "x"), ("r", ("T1w", "T2w"), "x"), ("s", ("T1w",), "y")]
+    rows = [CohortRow(subject, None, "a", Conditions(), lacking=columns, cohort=cohort)
+            for subject, columns, cohort in told]
+    done = partition_cohort(CohortRows(tuple(rows), ()))
+    assert [(warning.code, warning.detail.partition(";")[0]) for warning in done.warnings] == [
+        ("scan-missing", "T1w is empty, n/a, 0 or no in 2 of 3 rows of x: q, r"),
+        ("scan-missing", "T2w is empty, n/a, 0 or no in 1 of 3 rows of x: r"),
+        ("scan-missing", "T1w is empty, n/a, 0 or no in 1 of 1 rows of y: s")]
+    assert sum(len(site.rows) for site in done.sites) == 4  # rows stay rows
+
+
+def test_scans_are_called_scans_and_rows_rows():
+    scan = CohortRow("a", None, "x", Conditions(), Path("/x.nii"))
+    row = CohortRow("b", None, "x", Conditions())
+    assert [partition_cohort(CohortRows(rows, ())).unit for rows in
+            ((scan,), (row,), (scan, row))] == ["scans", "rows", "scans and rows"]
 
 
 def test_the_26_repeated_ids_of_ixi_are_told_and_that_its_demographics_know_no_site(test_data):

@@ -42,6 +42,15 @@ def test_larger_presets_and_batches_need_more() -> None:
         assert footprint_mb(larger, stage) > footprint_mb(plan(), stage)
 
 
+def test_only_stages_that_the_plan_trains_take_memory() -> None:
+    """The third stage's batches would need far more than this machine has."""
+    large = "stages.diffusion.batch_size=20000"
+    with pytest.raises(ConfigError, match="in stage diffusion"):
+        choose_parallel(plan(large), 4, cores=4, available_mb=50_000.0)
+    short = choose_parallel(plan(f"{large} last_stage=decoder"), 4, cores=4, available_mb=50_000.0)
+    assert short.parallel == 4
+
+
 def test_gpus_are_shared_by_as_many_sites_as_they_hold() -> None:
     chosen = choose_parallel(plan(), 5, cores=64, available_mb=500_000.0, gpus_mb=(80_000.0, 80_000.0))
     assert (chosen.parallel, chosen.gpus_each, chosen.num_gpus) == (5, 0.333, 2)

@@ -7,7 +7,8 @@ from scipy.ndimage import zoom
 
 from braing3n.data.canonical import canonical
 from braing3n.data.scan import Scan
-from braing3n.data.tools.template import Template, load_template
+from braing3n.data.tools.template import Template
+from braing3n.data.tools.toolbox import load_template
 from braing3n.errors import ConfigError, ScanError
 
 

@@ -6,8 +6,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from braing3n.errors import DivergedError
-from braing3n.evaluation.logistic import choose_logistic, fit_logistic, logistic_terms
-from braing3n.evaluation.newton import Terms, minimise
+from braing3n.evaluation.fits.logistic import choose_logistic, fit_logistic, logistic_terms
+from braing3n.evaluation.fits.newton import Terms, minimise
 
 SITES = (5, 50, 9, 36)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from braing3n.evaluation.spectrum import spectrum_of
+from braing3n.evaluation.fits.spectrum import spectrum_of
 
 
 @pytest.mark.parametrize("rows", [0, 1, 12, 40, 90], ids=lambda rows: f"{rows} rows")

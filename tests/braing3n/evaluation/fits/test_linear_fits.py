@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.evaluation.linear_fits import (
+from braing3n.evaluation.fits.linear_fits import (
     choose_class_ridge,
     choose_discriminant,
     choose_ridge,
@@ -14,7 +14,7 @@ from braing3n.evaluation.linear_fits import (
     ridge,
     squared_error,
 )
-from braing3n.evaluation.moments import Moments, merge, moments_of, scales_of
+from braing3n.evaluation.fits.moments import Moments, merge, moments_of, scales_of
 
 SITES = (3, 40, 11, 66)  # volumes of each: unequal
 

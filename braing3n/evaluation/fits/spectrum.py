@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.lapack import dpstrf
 
-from braing3n.evaluation.moments import Floats
+from braing3n.evaluation.fits.moments import Floats
 
 # Where the rank is below this share of the width, the small decomposition is the faster one.
 _THIN = 0.7

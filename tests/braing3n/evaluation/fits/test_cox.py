@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from braing3n.evaluation.cox import choose_cox, cox_terms, fit_cox
+from braing3n.evaluation.fits.cox import choose_cox, cox_terms, fit_cox
 
 
 def _site(num: int, width: int, seed: int, *, ties: bool = False) -> tuple:

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from braing3n.evaluation.linear_fits import Chosen, LinearModel
-from braing3n.evaluation.moments import Floats, Moments, merge, moments_of, scales_of
-from braing3n.evaluation.newton import Exchange, Terms, minimise, sum_terms
+from braing3n.evaluation.fits.linear_fits import Chosen, LinearModel
+from braing3n.evaluation.fits.moments import Floats, merge, moments_of, scales_of
+from braing3n.evaluation.fits.newton import Exchange, Terms, minimise, sum_terms
 
 # C, the inverse of the ridge's weight, as scikit-learn counts it; strongest ridge first.
 STRENGTHS = tuple(np.logspace(-5, 0, 6).tolist())
@@ -62,7 +62,8 @@ def fit_logistic(sites: Sequence[Rows], names: Sequence[str], strength: float,
         positive = [rows[1] == name for rows in sites]
         found[name] = minimise(_exchange(standardised, positive), penalties,
                                (start or {}).get(name, np.zeros(len(scales) + 1)))
-    return _model(np.stack(list(found.values()), axis=1), features, scales), found
+    columns = np.stack(list(found.values()), axis=1)                       # (d + 1, k)
+    return LinearModel.of_standardised(columns[:-1], columns[-1], features.mean, scales), found
 
 
 def choose_logistic(sites: Sequence[Rows], names: Sequence[str],
@@ -110,11 +111,9 @@ def _loss(model: LinearModel, rest: Sequence[Rows], held: Sequence[Rows],
 
 def _balanced(positive: Sequence[NDArray[np.bool_]]) -> tuple[float, float]:
     """Return what a row of the class weighs, and one of the rest, so that both weigh alike."""
-    total, inside = sum(map(len, positive)), sum(int(part.sum()) for part in positive)
+    return balanced(sum(map(len, positive)), sum(int(part.sum()) for part in positive))
+
+
+def balanced(total: float, inside: float) -> tuple[float, float]:
+    """Return the same where `total` rows are known, of which `inside` are of the class."""
     return total / (2 * inside), total / (2 * (total - inside))
-
-
-def _model(coefficients: Floats, features: Moments, scales: Floats) -> LinearModel:
-    """Return the model in the features' own units."""
-    weights = coefficients[:-1] / scales[:, None]                    # (d, k)
-    return LinearModel(weights, coefficients[-1] - features.mean @ weights)

@@ -1,12 +1,12 @@
 """Newton's method on a loss that sites sum: they send gradient and Hessian, never volumes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from braing3n.errors import DivergedError
-from braing3n.evaluation.moments import Floats
+from braing3n.evaluation.fits.moments import Floats
 
 # The decrease that a step promises, as a share of the loss, below which there is nothing to gain.
 _TOLERANCE = 1e-15
@@ -34,6 +34,9 @@ class Terms:
 # The sum over all sites at some coefficients: what one exchange with them gives.
 Exchange = Callable[[Floats], Terms]
 
+# Gives coefficients at which it wants that sum, is sent it, and returns those of the least loss.
+Minimisation = Generator[Floats, Terms, Floats]
+
 
 def sum_terms(parts: Iterable[Terms]) -> Terms:
     """Return the sum of the sites' parts, of which there is at least one."""
@@ -44,9 +47,7 @@ def sum_terms(parts: Iterable[Terms]) -> Terms:
 
 
 def minimise(exchange: Exchange, penalties: Floats, start: Floats) -> Floats:
-    """Return the coefficients of the least loss + ½ Σ penalty · coefficient².
-
-    Steps are damped by halving (Armijo's rule), so that a convex loss is minimised from any start.
+    """Return the coefficients of the least loss + ½ Σ penalty · coefficient²; see `minimisation`.
 
     Args:
         exchange: The sum of the sites' terms at some coefficients; convex.
@@ -56,8 +57,36 @@ def minimise(exchange: Exchange, penalties: Floats, start: Floats) -> Floats:
     Raises:
         DivergedError: The loss is not finite, or 100 steps were not enough.
     """
+    solving = minimisation(penalties, start)
+    asked = next(solving)
+    while True:
+        try:
+            asked = solving.send(exchange(asked))
+        except StopIteration as end:
+            found: Floats = end.value
+            return found
+
+
+def minimisation(penalties: Floats, start: Floats) -> Minimisation:
+    """Minimise loss + ½ Σ penalty · coefficient², driven by whoever can ask the sites.
+
+    Steps are damped by halving (Armijo's rule), so that a convex loss is minimised from any start.
+
+    Args:
+        penalties: (c,) one for each coefficient, 0 for one that is free.
+        start: (c,).
+
+    Yields:
+        (c,) coefficients at which the sum of the sites' terms is to be sent.
+
+    Returns:
+        The coefficients of the least loss.
+
+    Raises:
+        DivergedError: The loss is not finite, or 100 steps were not enough.
+    """
     coefficients = np.array(start, dtype=np.float64)
-    here = _penalised(exchange(coefficients), penalties, coefficients)
+    here = _penalised((yield coefficients), penalties, coefficients)
     for _ in range(_MOST_STEPS):
         if not np.isfinite(here.loss):
             raise _diverged("a loss that is not finite")
@@ -68,8 +97,8 @@ def minimise(exchange: Exchange, penalties: Floats, start: Floats) -> Floats:
             return coefficients + step
         share = 1.0
         for _ in range(_MOST_HALVINGS):
-            there = _penalised(exchange(coefficients + share * step), penalties,
-                               coefficients + share * step)
+            tried = coefficients + share * step
+            there = _penalised((yield tried), penalties, tried)
             if there.loss <= here.loss + _ENOUGH * share * slope:
                 break
             share /= 2

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from braing3n.evaluation.moments import Floats, Moments, merge, scales_of
-from braing3n.evaluation.spectrum import Spectrum, spectrum_of
+from braing3n.evaluation.fits.moments import Floats, Moments, merge, scales_of
+from braing3n.evaluation.fits.spectrum import Spectrum, spectrum_of
 
 # Of the ridge, by the number of volumes: a volume's features are standardised, so that 1 shrinks
 # an average direction by half.
@@ -34,6 +34,20 @@ class LinearModel:
 
     weights: Floats
     intercepts: Floats
+
+    @classmethod
+    def of_standardised(cls, weights: Floats, intercepts: Floats, centre: Floats,
+                        scales: Floats) -> "LinearModel":
+        """Return the model in the features' own units.
+
+        Args:
+            weights: (d, k) of features from which `centre` was taken, divided by `scales`.
+            intercepts: (k,) of the same.
+            centre: (d,).
+            scales: (d,).
+        """
+        own = weights / scales[:, None]                                     # (d, k)
+        return cls(own, intercepts - centre @ own)
 
     def scores(self, features: Floats) -> Floats:
         """Return (n, k) scores of (n, d) features."""

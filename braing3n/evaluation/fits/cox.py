@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from braing3n.evaluation.linear_fits import Chosen, LinearModel
-from braing3n.evaluation.moments import Floats, merge, moments_of, scales_of
-from braing3n.evaluation.newton import Terms, minimise, sum_terms
+from braing3n.evaluation.fits.linear_fits import Chosen, LinearModel
+from braing3n.evaluation.fits.moments import Floats, merge, moments_of, scales_of
+from braing3n.evaluation.fits.newton import Terms, minimise, sum_terms
 
 # Weight of the ridge by the number of events; strongest first.
 STRENGTHS = tuple(np.logspace(2, -3, 6).tolist())
@@ -73,8 +73,7 @@ def fit_cox(sites: Sequence[Rows], strength: float, start: Floats | None = None,
         lambda coefficients: sum_terms(cox_terms(*rows, coefficients) for rows in standardised),
         np.full(len(scales), strength * num_events),
         np.zeros(len(scales)) if start is None else start)
-    weights = (found / scales)[:, None]                               # (d, 1)
-    return LinearModel(weights, -features.mean @ weights), found
+    return LinearModel.of_standardised(found[:, None], np.zeros(1), features.mean, scales), found
 
 
 def choose_cox(sites: Sequence[Rows], strengths: Sequence[float] = STRENGTHS) -> Chosen:

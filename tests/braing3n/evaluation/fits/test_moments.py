@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from braing3n.evaluation.moments import (
+from braing3n.evaluation.fits.moments import (
     merge,
     moments_of,
     pack_symmetric,

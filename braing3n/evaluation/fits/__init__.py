@@ -1,0 +1,1 @@
+"""Fits from sums over sites: ridge, discriminants, logistic and Cox regression."""
