@@ -117,7 +117,8 @@ def test_a_header_that_contradicts_itself_is_refused(kind, offset, change, brain
     (b"/annex/objects/MD5E-s8196--4df1a0.nii.gz\n", "git annex get"),
     (b"\n <!DOCTYPE html>", "download the scan again"), (b"n+1" * 500, "convert the scan"),
     # Without a time, as a test is named after its bytes and every worker has to name it alike.
-    (gzip.compress(b"\x5c\x01\x00\x00", mtime=0), "convert the scan"), (b"\x1f\x8b\x08\x00junk", "copy"),
+    (gzip.compress(b"\x5c\x01\x00\x00", mtime=0), "convert the scan"),
+    (b"\x1f\x8b\x08\x00junk", "copy"),
 ])
 def test_a_file_that_is_no_scan_gets_a_hint(content, hint, tmp_path):
     path = tmp_path / "a.nii"
