@@ -21,6 +21,8 @@ from braing3n.presets import PRESETS
 from braing3n.weights import State
 
 Picture = npt.NDArray[np.float32]
+# What a batch's losses are computed from, chance included; each tensor has one row a volume.
+Inputs = tuple[Tensor, ...]
 
 # A mean volume over more scans than this looks the same and costs a large site minutes.
 MAX_FOR_MEAN = 128
@@ -55,10 +57,14 @@ class PretrainObjective:
         self._preset = PRESETS[plan.preset]
         self._batch_size = plan.stages.pretrain.batch_size
 
-    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
+    def draw(self, batch: Sequence[Example], generator: torch.Generator) -> Inputs:
+        """Return augmented volumes (B, 1, X, Y, Z), and the noise (B, N) that hides patches."""
+        volume = augment(self._data.volumes(batch), generator).to(self.device)
+        return volume, self._noise(len(batch), generator)
+
+    def losses(self, inputs: Inputs) -> Tensor:
         """Return (B,) errors on augmented volumes."""
-        volume = augment(self._data.volumes(batch), generator).to(self.device)  # (B, 1, X, Y, Z)
-        losses: Tensor = self.network(volume, self._noise(len(batch), generator))
+        losses: Tensor = self.network(*inputs)
         return losses
 
     @torch.no_grad()
@@ -102,14 +108,16 @@ class DecoderObjective:
         self._plan = plan.stages.decoder
         self._latent_shape = (PRESETS[plan.preset].latent_channels, *PRESETS[plan.preset].grid)
 
-    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
-        """Return (B,) reconstruction errors from noised latents."""
+    def draw(self, batch: Sequence[Example], generator: torch.Generator) -> Inputs:
+        """Return tokens (B, N, E), volumes (B, 1, X, Y, Z), noise (B, C, gx, gy, gz), sigma (B,)."""
         noise = torch.randn(len(batch), *self._latent_shape, generator=generator)
         sigma = torch.rand(len(batch), generator=generator) * self._plan.latent_noise
-        losses: Tensor = self.network(
-            self._tokens(batch), self._data.volumes(batch).to(self.device),
-            noise.to(self.device), sigma.to(self.device),
-        )
+        return (self._tokens(batch), self._data.volumes(batch).to(self.device),
+                noise.to(self.device), sigma.to(self.device))
+
+    def losses(self, inputs: Inputs) -> Tensor:
+        """Return (B,) reconstruction errors from noised latents."""
+        losses: Tensor = self.network(*inputs)
         return losses
 
     @torch.no_grad()
@@ -157,16 +165,20 @@ class DiffusionObjective:
         self._latents = latents
         self._plan = plan.stages.diffusion
 
-    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
+    def draw(self, batch: Sequence[Example], generator: torch.Generator) -> Inputs:
+        """Return latents, noise, time, conditions and which of them are hidden; see `flow_loss`."""
+        return self._draw(batch, generator, self._plan.condition_dropout)
+
+    def losses(self, inputs: Inputs) -> Tensor:
         """Return (B,) squared errors of the velocity; some variables are hidden by chance."""
-        return self._losses(batch, generator, self._plan.condition_dropout)
+        return flow_loss(self.network, *inputs)
 
     @torch.no_grad()
     def evaluate(self, examples: Sequence[Example], generator: torch.Generator) -> dict[str, float]:
         """Return the velocity error with no variable hidden; what is not known stays so."""
         self.network.eval()
         parts = [
-            self._losses(batch, generator, 0.0)
+            self.losses(self._draw(batch, generator, 0.0))
             for batch in chunks(examples, self._plan.batch_size)
         ]
         return {"loss": _mean(parts)}
@@ -176,9 +188,9 @@ class DiffusionObjective:
         del example, generator
         return {}
 
-    def _losses(
+    def _draw(
         self, batch: Sequence[Example], generator: torch.Generator, dropout: float
-    ) -> Tensor:
+    ) -> Inputs:
         tokens = self._data.tokens(batch, self._encoder_digest).to(self.device)
         latent = self._latents.from_tokens(tokens)  # (B, C, gx, gy, gz)
         conditions = self._data.conditions(batch)  # (B, 6)
@@ -186,10 +198,8 @@ class DiffusionObjective:
         normal = torch.randn(len(batch), generator=generator)
         hidden = choose_hidden(len(batch), dropout, generator)  # (B, 6)
         time = sample_time(normal, latent[0].numel())
-        return flow_loss(
-            self.network, latent, noise.to(self.device), time.to(self.device),
-            conditions.to(self.device), hidden.to(self.device),
-        )
+        return (latent, noise.to(self.device), time.to(self.device), conditions.to(self.device),
+                hidden.to(self.device))
 
 
 StageObjective = PretrainObjective | DecoderObjective | DiffusionObjective

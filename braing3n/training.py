@@ -30,8 +30,12 @@ class Objective(Protocol):
         """The network that the stage trains."""
         ...
 
-    def losses(self, batch: Sequence[Example], generator: torch.Generator) -> Tensor:
-        """Return (B,) losses, one an example; masks and noise come from `generator`."""
+    def draw(self, batch: Sequence[Example], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return what the losses of a batch are computed from; masks and noise of `generator`."""
+        ...
+
+    def losses(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Return (B,) losses, one an example; nothing is left to chance, none knows of another."""
         ...
 
 
@@ -153,7 +157,7 @@ def _step(
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     with autocast(objective.device):
-        loss = objective.losses(batch, generator).mean()
+        loss = objective.losses(objective.draw(batch, generator)).mean()
     if not torch.isfinite(loss):
         raise _diverged("loss", loss)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -27,9 +27,12 @@ class Line:
     def __init__(self) -> None:
         self.network = nn.Linear(1, 1)
 
-    def losses(self, batch: list[Example], generator: torch.Generator) -> Tensor:
-        noise = torch.randn(len(batch), generator=generator)
+    def draw(self, batch: list[Example], generator: torch.Generator) -> tuple[Tensor, ...]:
         targets = torch.tensor([float(e.key) for e in batch])
+        return targets, torch.randn(len(batch), generator=generator)
+
+    def losses(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        targets, noise = inputs
         return (self.network.weight.squeeze() + 0.1 * noise - targets).square()
 
 
@@ -111,8 +114,8 @@ def test_a_loss_that_is_not_finite_ends_the_round(tmp_path: Path) -> None:
 class Cliff(Line):
     """Its loss is finite at the start, and the slope of it is not."""
 
-    def losses(self, batch: list[Example], generator: torch.Generator) -> Tensor:
-        return self.network.weight.squeeze().sqrt().expand(len(batch))
+    def losses(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        return self.network.weight.squeeze().sqrt().expand(len(inputs[0]))
 
 
 def test_a_gradient_that_is_not_finite_leaves_no_moments_behind(tmp_path: Path) -> None:
