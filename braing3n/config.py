@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from braing3n.budget import BudgetConfig, ReleaseConfig
 from braing3n.errors import ConfigError
 from braing3n.yaml_files import StrictModel, load_yaml, parse
 
@@ -24,6 +25,8 @@ class DataConfig(StrictModel):
         held_out: Share of the subjects that are never trained on, and that models are measured
             on after each round: the validation set. A hash of the id chooses them.
         test: Share of the subjects that are neither trained on nor measured on while training.
+        draw: `even` spreads the held-out subjects over diagnosis, sex and age; `alone` places each by
+            its own hash, whoever else is there, as a site with a privacy budget has to.
         modalities: What is used; None is everything.
         per_visit: All scans, or the best of each subject, visit and modality; see
             `braing3n.data.visits.preference`.
@@ -34,6 +37,7 @@ class DataConfig(StrictModel):
     mapping: Path | None = None
     held_out: Annotated[float, Field(ge=0, lt=1, description="a share, such as 0.2")] = 0.2
     test: Annotated[float, Field(ge=0, lt=1, description="a share, such as 0.1")] = 0.0
+    draw: Literal["even", "alone"] = "even"
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)] | None = None
     per_visit: Literal["all", "best"] = "all"
 
@@ -109,6 +113,8 @@ class SiteConfig(StrictModel):
         preprocessing: What is done to a scan before it is resampled.
         probe_methods: The fits of linear probes that the site gives sums for, over five people at
             least; by default none. See docs/probes.md for what leaves then.
+        budget: The privacy budget; None trains without differential privacy.
+        release: What else may leave, and how.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description=(
@@ -120,6 +126,28 @@ class SiteConfig(StrictModel):
     cache: CacheConfig = CacheConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     probe_methods: tuple[Method, ...] = ()
+    budget: BudgetConfig | None = None
+    release: ReleaseConfig = ReleaseConfig()
+
+    @model_validator(mode="after")
+    def _nothing_passes_the_budget_by(self) -> "SiteConfig":
+        if self.budget is None:
+            return self
+        if self.data.draw != "alone":
+            raise ValueError("`data: draw: alone` with a budget, so that no patient moves another")
+        if self.probe_methods:
+            raise ValueError("no probe_methods with a budget, as their sums are exact")
+        exact = [key for key, how in self.release if how in ("exact", "bucketed")]
+        if exact:
+            raise ValueError(f"with a budget, `noised` or `withheld` for release: {', '.join(exact)}")
+        return self
+
+    @model_validator(mode="after")
+    def _noise_needs_a_budget(self) -> "SiteConfig":
+        noised = [key for key, how in self.release if how == "noised"]
+        if self.budget is None and noised:
+            raise ValueError(f"a budget, as release: {', '.join(noised)} is `noised` and charged")
+        return self
 
 
 def load_site_config(path: Path) -> SiteConfig:

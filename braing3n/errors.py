@@ -73,6 +73,31 @@ class DivergedError(BrainG3NError):
     code = "diverged"
 
 
+class PolicyError(BrainG3NError):
+    """A site's own settings do not allow what is asked of it."""
+
+    code = "policy"
+    exit_code = 3
+
+
+class BudgetError(PolicyError):
+    """What is asked of a site does not fit its privacy budget; nothing was spent."""
+
+    code = "budget"
+
+
+class ReplayError(PolicyError):
+    """A site is asked for what it released already, or for a round before that."""
+
+    code = "replay"
+
+
+class LedgerError(BrainG3NError):
+    """A site's ledger is damaged, gone, in use or full: nothing is released without it."""
+
+    code = "ledger"
+
+
 class RunFailedError(BrainG3NError):
     """A run ended without the models that it was started for."""
 

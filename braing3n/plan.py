@@ -1,12 +1,13 @@
 """The coordinator's plan: what is trained, in which order, for how long, from which seed."""
 
 from pathlib import Path
-from typing import Annotated, Literal, assert_never, get_args
+from typing import Annotated, Any, Literal, assert_never, get_args
 
 from pydantic import Field, model_validator
 
 from braing3n.files import canonical_json, digest_bytes
 from braing3n.presets import PresetName
+from braing3n.privacy_plan import PlanBudget, StagePrivacy
 from braing3n.probe_messages import MAX_PROBES, ProbeName
 from braing3n.sweep import apply_sweep
 from braing3n.yaml_files import StrictModel, load_yaml, parse
@@ -15,6 +16,8 @@ StageName = Literal["pretrain", "decoder", "diffusion"]
 # What stages hand on, frozen.
 Part = Literal["encoder", "decoder", "statistics", "dit"]
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
+
+Start = Literal["fresh", "phantom", "public"]
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -74,6 +77,9 @@ class StagePlan(StrictModel):
         rounds: How many.
         measure_every: Before every how many rounds each site measures the global weights on its
             held-out subjects; before the first it always does, and after the last.
+        start: Initial weights: `fresh` ones of the seed, or those of a file that the coordinator was
+            given, trained on the synthetic `phantom` or on a `public` cohort.
+        privacy: How sites with a budget train it; None is without differential privacy.
     """
 
     rounds: Count
@@ -83,6 +89,14 @@ class StagePlan(StrictModel):
     batch_size: Count
     optimizer: OptimizerPlan
     server: ServerOptimizerPlan = ServerOptimizerPlan()
+    start: Start = "fresh"
+    privacy: StagePrivacy | None = None
+
+    @model_validator(mode="after")
+    def _steps_do_not_tell_a_number_of_scans(self) -> "StagePlan":
+        if self.privacy is not None and self.local_steps is None:
+            raise ValueError("local_steps, not local_epochs, with `privacy`")
+        return self
 
     @model_validator(mode="after")
     def _one_measure_of_work(self) -> "StagePlan":
@@ -179,6 +193,7 @@ class Plan(StrictModel):
         last_stage: The stage that the run ends with.
         probes: Tasks of probe_tasks.yaml that the frozen encoder is probed with after the first
             stage, at the sites that allow it; `sex/logistic` is the task `sex` by another method.
+        budget: What the plan may cost a site; needed where a stage has `privacy`.
         stages: The three stages.
     """
 
@@ -190,7 +205,14 @@ class Plan(StrictModel):
     round_timeout_s: Positive = 3600.0
     last_stage: StageName = "diffusion"
     probes: Annotated[tuple[ProbeName, ...], Field(max_length=MAX_PROBES)] = ()
+    budget: PlanBudget | None = None
     stages: StagePlans
+
+    @model_validator(mode="after")
+    def _private_stages_have_a_budget(self) -> "Plan":
+        if self.budget is None and any(self.stage(name).privacy for name in STAGE_NAMES):
+            raise ValueError("a `budget`, as a stage has `privacy`")
+        return self
 
     @model_validator(mode="after")
     def _rounds_can_have_enough_sites(self) -> "Plan":
@@ -221,9 +243,16 @@ class Plan(StrictModel):
 
     def canonical(self) -> str:
         """Return the plan's one JSON text, which travels and is digested."""
-        # Plans without probes keep the digest that they had before there were any.
-        left_out = None if self.probes else {"probes"}
-        return canonical_json(self.model_dump(mode="json", exclude=left_out)).decode()
+        content = self.model_dump(mode="json")
+        # Plans that use nothing of these keep the digest that they had before there were any.
+        parts: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            (content, {"probes": [], "budget": None}), *(
+            (stage, {"privacy": None, "start": "fresh"}) for stage in content["stages"].values())]
+        for part, unused in parts:
+            for key, value in unused.items():
+                if part[key] == value:
+                    del part[key]
+        return canonical_json(content).decode()
 
     @property
     def digest(self) -> str:

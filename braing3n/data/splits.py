@@ -63,6 +63,8 @@ def place(strata: Mapping[str, Stratum], shares: DataConfig, placed: Placed) -> 
         placed: What is remembered.
     """
     held = _held_shares(shares)
+    if shares.draw == "alone":
+        return {subject: placed.get(_hash(subject), _side_alone(subject, held)) for subject in strata}
     split: dict[str, Side] = {subject: placed[_hash(subject)] for subject in strata
                               if _hash(subject) in placed}
     groups = _groups(strata, held)
@@ -76,6 +78,20 @@ def place(strata: Mapping[str, Stratum], shares: DataConfig, placed: Placed) -> 
             split[subject] = max(behind, key=behind.__getitem__) if behind else "train"
             have[split[subject]] += 1
     return split
+
+
+def _side_alone(subject: str, held: Mapping[Side, float]) -> Side:
+    """Return a subject's side by its own hash, whoever else is there.
+
+    In an even draw one subject more can move another from training to validation, so that it would
+    change more than its own share of what is trained: sites with a privacy budget draw so.
+    """
+    place, bound = int(_hash(subject)[:13], 16) / 16**13, 0.0
+    for side, share in held.items():
+        bound += share
+        if place < bound:
+            return side
+    return "train"
 
 
 def begin_split(path: Path, *, is_in_use: bool) -> None:

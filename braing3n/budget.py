@@ -1,0 +1,85 @@
+"""What a site's own IT allows: its privacy budget, and what else may leave."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from braing3n.plan import STAGE_NAMES, StageName
+from braing3n.yaml_files import StrictModel
+
+EngineName = Literal["loop", "bookkeeping", "opacus"]
+
+
+class BudgetConfig(StrictModel):
+    """A site's privacy budget, for everything that it ever releases on one cohort.
+
+    Attributes:
+        epsilon: ε over all stages, rounds, runs, moments and metrics together.
+        delta: δ, fixed for the cohort; at most 1 over the number of subjects.
+        unit: What one of is protected: one subject, with all of its volumes and visits.
+        cohort: The site's name for the patients that the budget is for.
+        stages: The stages that the site takes part in at all.
+        stage_epsilon: Caps for single stages, over all rounds and runs.
+        without_dp: Stages that the site trains without differential privacy. From the first such
+            round on, nothing can be said of what the cohort's patients risk.
+        min_noise_multiplier: The least σ that a plan may have.
+        max_sample_rate: The largest q that a plan may have.
+        min_subjects: Fewer training subjects are not trained on.
+        engine: How clipped sums are computed; see `braing3n.privacy.dpsgd`.
+        microbatch: Subjects that `bookkeeping` and `opacus` compute at once.
+    """
+
+    epsilon: Annotated[float, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=0.01)] = 1e-5
+    unit: Literal["subject"] = "subject"
+    cohort: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "patients"
+    stages: tuple[StageName, ...] = STAGE_NAMES
+    stage_epsilon: dict[StageName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    without_dp: tuple[StageName, ...] = ()
+    min_noise_multiplier: Annotated[float, Field(gt=0)] = 0.5
+    max_sample_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    min_subjects: Annotated[int, Field(ge=1)] = 50
+    engine: EngineName = "loop"
+    microbatch: Annotated[int, Field(ge=1, le=1024)] = 8
+
+    @model_validator(mode="after")
+    def _caps_within_the_budget(self) -> "BudgetConfig":
+        if any(cap > self.epsilon for cap in self.stage_epsilon.values()):
+            raise ValueError("stage_epsilon of at most epsilon")
+        return self
+
+
+Release = Literal["counts", "losses", "metrics", "moments"]
+How = Literal["exact", "bucketed", "noised", "withheld"]
+_WITH_DP: Mapping[Release, How] = {
+    "counts": "withheld", "losses": "noised", "metrics": "withheld", "moments": "noised"}
+
+
+class ReleaseConfig(StrictModel):
+    """What else may leave beside updates, and how.
+
+    None is `exact` without a budget; with one, `withheld` for counts and metrics, `noised` for losses
+    and moments.
+
+    Attributes:
+        counts: Numbers of scans, as weights and of those left out: `exact`, `bucketed` (to tens),
+            `noised` (charged) or `withheld` (weights are then the plan's).
+        losses: The training loss: `exact`, `noised` (with the gradient, at no further charge) or
+            `withheld`.
+        metrics: What is measured on held-out subjects: `exact`, `noised` (charged) or `withheld`.
+        moments: The latents' means and mean squares: `exact`, `noised` (charged) or `withheld`.
+    """
+
+    counts: How | None = None
+    losses: Literal["exact", "noised", "withheld"] | None = None
+    metrics: Literal["exact", "noised", "withheld"] | None = None
+    moments: Literal["exact", "noised", "withheld"] | None = None
+
+    def how(self, what: Release, *, with_dp: bool) -> How:
+        """Return how something leaves from a stage that is trained with DP, or without."""
+        given: How | None = getattr(self, what)
+        if with_dp:
+            return given or _WITH_DP[what]
+        # A stage of `without_dp` has no noise to hide a number in.
+        return "withheld" if given == "noised" else given or "exact"

@@ -1,0 +1,1 @@
+"""Differential privacy for one patient: training, account, ledger, and what a site allows."""
