@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: setup demo test test-all lint bench bench-quality clean
+.PHONY: setup demo test test-all lint bench bench-quality bench-dp clean
 
 setup: $(STAMP)
 
@@ -35,9 +35,13 @@ bench: setup
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python benchmarks/phantom.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/dp.py
 
 bench-quality: setup
 	$(BIN)/python benchmarks/quality.py
+
+bench-dp: setup
+	$(BIN)/python benchmarks/dp_utility.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

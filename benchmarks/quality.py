@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from braing3n.config import DataConfig, load_site_config
@@ -36,6 +35,7 @@ from braing3n.weights import load_weights
 from simulation.grid import run_locally
 from simulation.phantom.fidelity import measure_age_fidelity
 from simulation.phantom.write import write_phantom
+from simulation.pooled import pool_folders
 from simulation.run import PLANS
 from simulation.site_folders import find_site_folders
 from simulation.sites import write_site_files
@@ -45,20 +45,6 @@ QUICK = ("stages.pretrain.rounds=1 stages.pretrain.local_steps=4 stages.decoder.
          "stages.diffusion.sampling_steps=2")
 
 NOISE_SEEDS = (1, 1001, 2001)  # each sample takes the next number
-
-
-def pool(folders: dict[str, Path], out: Path) -> dict[str, Path]:
-    """Make one dataset of all sites' subjects, by links; their ids are unique over sites."""
-    pooled = out / "pooled"
-    pooled.mkdir(parents=True)
-    tables = []
-    for folder in folders.values():
-        tables.append(pd.read_csv(folder / "participants.tsv", sep="\t", dtype=str,
-                                  keep_default_na=False))
-        for subject in folder.glob("sub-*"):
-            (pooled / subject.name).symlink_to(subject.resolve())
-    pd.concat(tables).to_csv(pooled / "participants.tsv", sep="\t", index=False)
-    return {"pooled": pooled}
 
 
 def split_at_sites(folders: dict[str, Path]) -> dict[str, Side]:
@@ -155,7 +141,7 @@ def compare(
                      for name in STAGE_NAMES)
     arms: dict[str, tuple[dict[str, Path], str]] = {
         "federated": (folders, sweep),
-        "pooled": (pool(folders, out), f"{alone} {times}"),
+        "pooled": (pool_folders(folders, out), f"{alone} {times}"),
         **{f"local-{name}": ({name: folder}, alone) for name, folder in folders.items()},
     }
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as workers:

@@ -55,6 +55,10 @@ class PlanBudget(StrictModel):
     cohort: str | None = None
     site_subjects: dict[str, Annotated[int, Field(ge=1, le=10**6)]] = Field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        """Hash it, which pydantic cannot for a mapping: plans are keys of caches."""
+        return hash(self.model_dump_json())
+
     def subjects_at(self, site: str) -> int:
         """Return the number of subjects that a site is taken to have."""
         return self.site_subjects.get(site, self.num_subjects)

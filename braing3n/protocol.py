@@ -13,10 +13,11 @@ from typing import Annotated
 from pydantic import Field
 
 from braing3n.plan import Part, StageName
+from braing3n.privacy_messages import HeadClaim, PrivacyReport, Receipt
 from braing3n.probe_messages import MAX_VOLUMES, ProbeOrder, ProbeReport
 from braing3n.yaml_files import Digest, StrictModel
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 # Volumes that one site may claim. A claim cannot be checked, but none may drown out all others.
 MAX_WEIGHT = MAX_VOLUMES
 
@@ -24,7 +25,7 @@ SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 # The only words about a failure that cross the wire. Detail stays in the site's own log.
 REFUSALS = ("config", "cohort", "digest", "diverged", "error", "internal", "missing_part", "output",
-            "policy", "protocol", "scan", "stranger")
+            "policy", "protocol", "scan", "stranger", "budget", "ledger", "replay")
 
 
 def fixed_word(word: str) -> str:
@@ -54,6 +55,7 @@ class Task(StrictModel):
         part: For `install`: which part the array is.
         layout: Digest of the array's layout.
         probe: For `probe`: which sums are asked for; the array is then one of float64.
+        receipts: The latest for each site with a ledger.
     """
 
     protocol: int = PROTOCOL_VERSION
@@ -66,6 +68,7 @@ class Task(StrictModel):
     part: Part | None = None
     layout: Digest | None = None
     probe: ProbeOrder | None = None
+    receipts: tuple[Receipt, ...] = ()
 
 
 class Reply(StrictModel):
@@ -86,6 +89,8 @@ class Reply(StrictModel):
         peak_memory_mb: The site's process, at its largest so far.
         num_skipped: Scans that could not be used.
         probe: For `probe`: what the sums are of.
+        privacy: What the reply costs in privacy; None where the site has no budget.
+        head: How far the site's ledger goes; None where it keeps none.
     """
 
     site: SiteName
@@ -102,6 +107,8 @@ class Reply(StrictModel):
     peak_memory_mb: Annotated[float, Field(ge=0)] = 0.0
     num_skipped: Annotated[int, Field(ge=0)] = 0
     probe: ProbeReport | None = None
+    privacy: PrivacyReport | None = None
+    head: HeadClaim | None = None
 
 
 def code_digest(packages: Iterable[Path]) -> str:

@@ -162,7 +162,7 @@ def _step(
         raise _diverged("loss", loss)
     loss.backward()  # type: ignore[no-untyped-call]
     if plan.proximal_mu:
-        _pull_back(network, start, plan.proximal_mu)
+        pull_back(network, start, plan.proximal_mu)
     norm = nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
     if not torch.isfinite(norm):  # else AdamW's moments, which outlive the round, are lost
         raise _diverged("gradient", norm)
@@ -175,7 +175,7 @@ def _diverged(what: str, found: Tensor) -> DivergedError:
                          fix="lower the learning rate of this stage in the plan")
 
 
-def _pull_back(network: nn.Module, start: State, mu: float) -> None:
+def pull_back(network: nn.Module, start: State, mu: float) -> None:
     """Add FedProx's proximal gradient μ(w − w₀).
 
     Source: Li et al. 2020, "Federated optimization in heterogeneous networks",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from client.budget_cli import app as budget
 from client.prepare import cache_key, prepare
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Look after one hospital's data; nothing is sent.")
 app.command()(prepare)
 app.command()(cache_key)
+app.add_typer(budget, name="budget")
 
 _SHOWN = 10
 

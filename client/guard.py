@@ -8,6 +8,7 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from braing3n.errors import BrainG3NError
 from braing3n.protocol import REFUSALS, fixed_word
+from client.charging import record_refusal
 from client.site import open_site
 
 # Above Flower's own codes, so that none is mistaken for one of them.
@@ -24,14 +25,27 @@ def guard(message: Message, context: Context, call_next: ClientAppCallable) -> M
         return call_next(message, context)
     except Exception as error:  # noqa: BLE001  # the text of any exception may name a patient
         word = fixed_word(error.code) if isinstance(error, BrainG3NError) else "internal"
-        _record(context, word, error)
+        _record(message, context, word, error)
         return Message(Error(FIRST_CODE + REFUSALS.index(word), word), reply_to=message)
 
 
-def _record(context: Context, word: str, error: Exception) -> None:
-    """Write what goes out and why into the site's log; where there is none, to the console."""
+def _record(message: Message, context: Context, word: str, error: Exception) -> None:
+    """Write what goes out and why into the site's log, and that it does into its ledger.
+
+    Where there is no log, the console is told.
+    """
     text = f"answering with a refusal: {word}\n" + "".join(traceback.format_exception(error))
     try:
-        open_site(context).log(text)
+        site = open_site(context)
+        site.log(text)
+        record_refusal(site, _task_of(message), word)
     except Exception:  # noqa: BLE001  # without a readable site file there is no log
         sys.stderr.write(text)
+
+
+def _task_of(message: Message) -> str:
+    """Return the text of a message, or nothing where there is none."""
+    try:
+        return str(message.content.config_records["message"]["json"])
+    except KeyError:
+        return ""

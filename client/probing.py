@@ -26,6 +26,7 @@ from braing3n.presets import PRESETS
 from braing3n.probe_messages import MAX_EXCHANGES, ProbeOrder, ProbeReport, Refusal, TaskReport
 from braing3n.protocol import Reply, Task
 from braing3n.weights import Doubles
+from client.charging import with_head
 from client.opening import PROGRESS_EVERY_S, Opened, open_task, report
 from client.site import Site, check_task
 
@@ -54,6 +55,7 @@ def probe(site: Site, task: Task, array: Doubles | None) -> tuple[Reply, Doubles
     reports: dict[str, TaskReport] = {}
     numbers = np.zeros(0)
     if wanted:
+        site.mark_without_dp(task)  # these sums are exact; a site with a budget gives none
         opened = open_task(site, task, began)
         if isinstance(opened, Reply):
             return opened, None
@@ -61,7 +63,8 @@ def probe(site: Site, task: Task, array: Doubles | None) -> tuple[Reply, Doubles
             reports, numbers = _answer(site, task, order, opened, wanted,
                                        np.zeros(0) if array is None else array)
     told = {name: reports.get(name) or TaskReport(refusal=refusals[name]) for name in order.tasks}
-    reply = report(site, task, began, probe=ProbeReport(tasks=told))
+    reply = with_head(site, task.run,
+                      report(site, task, began, probe=ProbeReport(tasks=told)))
     return reply, numbers if len(numbers) else None
 
 

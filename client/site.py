@@ -13,8 +13,8 @@ from flwr.app import Context
 
 from braing3n.config import SiteConfig, load_site_config
 from braing3n.errors import ConfigError, ProtocolError
-from braing3n.files import digest_bytes, write_text
-from braing3n.plan import Part, Plan
+from braing3n.files import append_text, digest_bytes, write_text
+from braing3n.plan import Part, Plan, StageName
 from braing3n.protocol import PROTOCOL_VERSION, Task
 from braing3n.weights import State, check_digest, load_weights, save_weights
 from braing3n.yaml_files import parse
@@ -39,9 +39,13 @@ class Site:
                               found="none that PyTorch can see", fix="set `device: cpu`")
         return torch.device(self.config.device)
 
-    def moments(self, task: Task) -> Path:
-        """Return the folder of AdamW's moments for the task's run and stage."""
-        return self.config.state_dir / "moments" / task.run / task.stage
+    def moments(self, task: Task, *, with_dp: bool = False) -> Path:
+        """Return the folder of AdamW's moments for the task's run and stage.
+
+        Those of exact gradients must not get into what is released with DP.
+        """
+        folder = self.config.state_dir / "moments" / task.run / task.stage
+        return folder / "dp" if with_dp else folder
 
     def store(self, part: Part, digest: str, state: State) -> None:
         """Keep a frozen part, after checking that it is the one that was announced."""
@@ -72,6 +76,22 @@ class Site:
         counts.update({name: counts.get(name, 0) + 1 for name in tasks})
         write_text(path, json.dumps(counts))
         return counts
+
+    def mark_without_dp(self, task: Task) -> None:
+        """Write down, before the work, that these patients are trained on without DP.
+
+        A site that gets a budget later must not claim an ε for them; see `marked_without_dp`.
+        """
+        place = (task.run, task.stage)
+        if place not in self.marked_without_dp():
+            append_text(self.config.state_dir / "without_dp.jsonl", json.dumps(place) + "\n")
+
+    def marked_without_dp(self) -> list[tuple[str, StageName]]:
+        """Return the runs and stages that were trained on here while there was no budget."""
+        path = self.config.state_dir / "without_dp.jsonl"
+        content = path.read_text() if path.exists() else ""
+        whole = content[: content.rfind("\n") + 1]
+        return [(str(run), stage) for run, stage in map(json.loads, whole.splitlines())]
 
     def show_progress(self, **what: str | int | float) -> None:
         """Say what the site is doing, in a file that its own people and tools may read."""

@@ -1,76 +1,141 @@
 """What a site does with a task: train, evaluate, measure latents, keep a frozen part."""
 
+import json
 import time
 
 import numpy as np
 import torch
 
 from braing3n.embeddings import latent_moments
-from braing3n.errors import ProtocolError
+from braing3n.errors import PolicyError, ProtocolError
 from braing3n.files import replacing
 from braing3n.networks import open_decoder, part_like
-from braing3n.objectives import MAX_HELD_OUT, StageObjective, open_objective, pick
+from braing3n.objectives import MAX_HELD_OUT, StageObjective, pick
 from braing3n.plan import STAGE_NAMES
+from braing3n.privacy_messages import PrivacyReport
 from braing3n.protocol import Reply, Task
 from braing3n.training import seed_for, train_round
-from braing3n.weights import State, Vector, layout_digest, pack, unpack
-from client.opening import PROGRESS_EVERY_S, Opened, open_task, report
+from braing3n.weights import Vector, layout_digest, pack, unpack
+from client.charging import (
+    Permit,
+    note_without_dp,
+    permit_of,
+    recall,
+    report_only,
+    with_head,
+)
+from client.dp_work import metrics_with_dp, moments_with_dp, train_with_dp
+from client.opening import (
+    Opened,
+    Progress,
+    counted,
+    is_measured,
+    open_task,
+    open_weights,
+    report,
+    weight_of,
+)
 from client.site import Site, check_task
 
 
 def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector | None]:
     """Measure the global weights on held-out subjects, then train from them for one round.
 
+    A site with a budget decides before that, and charges its ledger, or gives the answer that it
+    has given to the same task already.
+
     Returns:
         The report and the update; or, where a frozen part is lacking, a report that says which.
     """
     began = time.monotonic()
+    permit = permit_of(site, "train", task, check_task(task), vector)
+    kept = None if permit is None else recall(permit)
+    if kept is not None:
+        return kept
     opened = open_task(site, task, began)
     if isinstance(opened, Reply):
         return opened, None
-    plan, data = opened.plan, opened.data
-    objective = open_objective(plan, task.stage, data, opened.frozen, site.device)
-    start = _load_global_weights(vector, objective, task)
-    measures = task.round_index % plan.stage(task.stage).measure_every == 0
+    if permit is not None and permit.privacy is not None:
+        return train_with_dp(permit, permit.privacy, opened, vector, began)
+    release = site.config.release
+    if permit is not None:
+        note_without_dp(permit)
+    objective, start = open_weights(site, task, opened, vector)
+    stage = opened.plan.stage(task.stage)
+    measures = is_measured(opened.plan, task) and release.how("metrics", with_dp=False) == "exact"
     metrics = _held_out_metrics(site, opened, objective) if measures else {}
     trained = train_round(
-        objective, plan.stage(task.stage), start, examples=data.train,
-        round_index=task.round_index, moments=site.moments(task),
-        seed=seed_for(plan.seed, site.config.name, task.stage, task.round_index),
-        on_step=_Progress(site, task),
+        objective, stage, start, examples=opened.data.train, round_index=task.round_index,
+        moments=site.moments(task), on_step=Progress(site, task),
+        seed=seed_for(opened.plan.seed, site.config.name, task.stage, task.round_index),
     )
+    says_loss = release.how("losses", with_dp=False) == "exact"
     reply = report(
-        site, task, began, layout=layout_digest(trained.update), weight=len(data.train),
-        metrics=metrics, train_loss=trained.train_loss, losses=trained.losses,
-        num_skipped=len(data.skipped),
-    )
-    return reply, pack(trained.update)
+        site, task, began, layout=layout_digest(trained.update), weight=weight_of(site, opened),
+        metrics=metrics, train_loss=trained.train_loss if says_loss else None,
+        losses=trained.losses if says_loss else (),
+        num_skipped=counted(site, len(opened.data.skipped)),
+        privacy=_spending(permit))
+    return with_head(site, task.run, reply), pack(trained.update)
 
 
 def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:
     """Measure a stage's result on held-out subjects, and keep pictures of one at the site."""
     began = time.monotonic()
+    permit = permit_of(site, "evaluate", task, check_task(task), vector)
+    kept = None if permit is None else recall(permit)
+    if kept is not None:
+        return kept[0]
     opened = open_task(site, task, began)
     if isinstance(opened, Reply):
         return opened
-    objective = open_objective(opened.plan, task.stage, opened.data, opened.frozen, site.device)
-    _load_global_weights(vector, objective, task)
+    if permit is not None and permit.privacy is None:
+        note_without_dp(permit)
+    objective, _ = open_weights(site, task, opened, vector)
     metrics = _held_out_metrics(site, opened, objective)
     site.forget_moments(task)
     _keep_pictures(site, task, opened, objective)
-    return report(site, task, began, metrics=metrics, num_skipped=len(opened.data.skipped))
+    if permit is not None and permit.privacy is not None:
+        site.log(f"measured on held-out subjects, not sent as it is: {json.dumps(metrics)}")
+        return metrics_with_dp(permit, permit.privacy, opened, objective, began)
+    if site.config.release.how("metrics", with_dp=False) != "exact":
+        metrics = {}
+    skipped = counted(site, len(opened.data.skipped))
+    return with_head(site, task.run,
+                     report(site, task, began, metrics=metrics, num_skipped=skipped,
+                            privacy=_spending(permit)))
 
 
 def moments(site: Site, task: Task) -> tuple[Reply, Vector | None]:
-    """Return the latents' mean and mean square at every place over the training volumes."""
+    """Return the latents' mean and mean square over the training volumes.
+
+    They are exact ones at every place; with a budget, noised ones for all places together.
+
+    Raises:
+        PolicyError: The site's settings withhold them.
+    """
     began = time.monotonic()
+    permit = permit_of(site, "moments", task, check_task(task), None)
+    kept = None if permit is None else recall(permit)
+    if kept is not None:
+        return kept
+    with_dp = permit is not None and permit.privacy is not None
+    if site.config.release.how("moments", with_dp=with_dp) == "withheld":
+        raise PolicyError("the site gives no latent moments", expected="`release: moments:` of the "
+                          "site that lets them leave", found="withheld",
+                          fix="statistics are then of the other sites")
     opened = open_task(site, task, began)
     if isinstance(opened, Reply):
         return opened, None
+    if permit is not None and permit.privacy is not None:
+        return moments_with_dp(permit, permit.privacy, opened, began)
+    if permit is not None:
+        note_without_dp(permit)
     decoder = open_decoder(opened.plan, opened.frozen["decoder"], site.device)
     state = latent_moments(opened.plan, opened.data, opened.frozen["encoder"], decoder, site.device)
-    reply = report(site, task, began, layout=layout_digest(state), weight=len(opened.data.train))
-    return reply, pack(state)
+    reply = report(site, task, began, layout=layout_digest(state), weight=weight_of(site, opened),
+                   privacy=_spending(permit))
+    return with_head(site, task.run, reply), pack(state)
 
 
 def install(site: Site, task: Task, vector: Vector | None) -> Reply:
@@ -84,35 +149,9 @@ def install(site: Site, task: Task, vector: Vector | None) -> Reply:
     return report(site, task, began)
 
 
-class _Progress:
-    """Writes the site's progress about once a second, and at the end of the round."""
-
-    def __init__(self, site: Site, task: Task) -> None:
-        self._site = site
-        self._task = task
-        self._last = 0.0
-
-    def __call__(self, step: int, steps: int, loss: float) -> None:
-        now = time.monotonic()
-        if step < steps and now - self._last < PROGRESS_EVERY_S:
-            return
-        self._last = now
-        self._site.show_progress(
-            stage=self._task.stage, round=self._task.round_index + 1, doing="training",
-            done=step, total=steps, loss=loss,
-        )
-
-
-def _load_global_weights(vector: Vector | None, objective: StageObjective, task: Task) -> State:
-    """Give the network the weights that came with the task, and return them."""
-    like = objective.network.state_dict()
-    if vector is None or task.layout != layout_digest(like):
-        raise ProtocolError("the task's weights are for another network",
-                            expected=layout_digest(like), found=str(task.layout),
-                            fix="run the same preset and software version on both sides")
-    weights = unpack(vector, like)
-    objective.network.load_state_dict(weights)
-    return weights
+def _spending(permit: Permit | None) -> PrivacyReport | None:
+    """Return what a site with a budget tells of it where it works without DP."""
+    return None if permit is None else report_only(permit)
 
 
 def _held_out_metrics(site: Site, opened: Opened, objective: StageObjective) -> dict[str, float]:

@@ -21,10 +21,12 @@ from server.messages import Member
 from server.outcome import Frozen, Round, StageRecord
 from server.probe_asking import Asking
 from server.probing import run_probes
+from server.receipts import ReceiptBook
 from server.roster import greet
 from server.run_state import RunFolder, new_run_id
 from server.stage_state import StageState, begin_stage
-from server.stages import Stage, initial_weights, stages_of, statistics_from
+from server.stages import Stage, stages_of, statistics_from
+from server.starts import check_starts, start_of
 from server.strategy import Strategy
 
 # A busy machine takes a minute until simulated sites have imported what they need.
@@ -44,11 +46,13 @@ def main(grid: Grid, context: Context) -> None:
                           fix="""pass --run-config 'plan="/..." sites="/..." out="/..."'""")
     plan = load_plan(Path(settings["plan"]), settings.get("sweep", ""))
     probed_tasks(plan.probes)  # a task that there is not ends the run before it begins
+    start = Path(settings["start"]) if settings.get("start") else None
+    check_starts(plan, start)
     out = Path(settings["out"])
     with alone_in(out, ".run.lock", "coordinator"):
         run = RunFolder(out, plan, new_run_id())
         try:
-            federate(grid, run, _num_expected(settings.get("sites", ""), plan))
+            federate(grid, run, _num_expected(settings.get("sites", ""), plan), start)
         except BrainG3NError as error:
             run.fail(f"{error.what}: expected {error.expected}, found {error.found}")
             raise
@@ -65,7 +69,7 @@ def _num_expected(sites: str, plan: Plan) -> int:
     return expected
 
 
-def federate(grid: Grid, run: RunFolder, expected: int) -> None:
+def federate(grid: Grid, run: RunFolder, expected: int, start: Path | None = None) -> None:
     """Greet the sites, run every stage, and say in the run's folder how it ended."""
     roster = greet(grid, expected, CONNECT_TIMEOUT_S)
     run.begin(tuple(member.name for member in roster.members), roster.strangers,
@@ -77,8 +81,9 @@ def federate(grid: Grid, run: RunFolder, expected: int) -> None:
             found=f"{len(run.sites)} of {expected} ({refused or 'no other node connected'})",
             fix="start the other sites' clients, with the same software version",
         )
-    strategy = Strategy(grid, roster.members, run.plan.min_sites, run.plan.round_timeout_s)
-    federation = Federation(strategy, run)
+    strategy = Strategy(grid, roster.members, run.plan.min_sites, run.plan.round_timeout_s,
+                        ReceiptBook(run.path, run.run_id))
+    federation = Federation(strategy, run, start)
     for stage in stages_of(run.plan):
         federation.run_stage(stage)
         if stage.freezes == "encoder":
@@ -92,6 +97,7 @@ class Federation:
 
     strategy: Strategy
     run: RunFolder
+    start: Path | None = None
     frozen: dict[Part, Frozen] = field(default_factory=dict)
 
     def run_stage(self, stage: Stage) -> None:
@@ -105,7 +111,8 @@ class Federation:
                                 for part, model in kept.models.items()})
             return
         record = self.run.open_record(stage.name)
-        like = initial_weights(self.run.plan, stage.name)
+        first = start_of(self.run.plan, stage.name, self.start)
+        record.start, like = first.as_json(), first.weights
         state = begin_stage(self.run.plan, stage, like)
         if kept is not None:
             state.restore(*load_round(self.run.path, kept), kept.round, kept.average_rounds)
@@ -150,6 +157,7 @@ class Federation:
             run=self.run.run_id, plan=plan.canonical(), plan_digest=plan.digest, stage=stage.name,
             round_index=round_index, layout=layout_digest(like),
             frozen={part: self.frozen[part].digest for part in stage.needs},
+            receipts=() if self.strategy.book is None else self.strategy.book.latest,
         )
 
     def _evaluate(

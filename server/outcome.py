@@ -64,6 +64,8 @@ class StageRecord:
     site_peak_memory_mb: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     num_skipped: dict[str, int] = field(default_factory=dict)
+    privacy: dict[str, dict[str, Any]] = field(default_factory=dict)
+    start: dict[str, str] = field(default_factory=dict)
 
     def add(self, number: int | None, what: str, outcome: Round) -> None:
         """Take an exchange into the record: a training round, counted from 1, or another."""
@@ -84,6 +86,14 @@ class StageRecord:
         self.peak_memory_mb = max(self.peak_memory_mb, peak_memory_mb())  # a run may go on elsewhere
         peaks = [reply.peak_memory_mb for reply in outcome.replies.values()]
         self.site_peak_memory_mb = max([self.site_peak_memory_mb, *peaks])
+        for site, reply in outcome.replies.items():
+            if reply.privacy is not None:  # the last word on ε; steps of all rounds
+                told = reply.privacy.model_dump(mode="json")
+                before = self.privacy.get(site, {})
+                told["steps"] += before.get("steps", 0)
+                if told["signal_to_noise"] is None:
+                    told["signal_to_noise"] = before.get("signal_to_noise")
+                self.privacy[site] = told
         self.num_skipped.update({site: reply.num_skipped for site, reply in outcome.replies.items()
                                  if reply.num_skipped})
 
@@ -109,7 +119,7 @@ class StageRecord:
         always = asked - {name for entry in self.participation
                           for name in set(entry["asked"]) - set(entry["answered"])}
         return {
-            "name": self.name, "rounds": self.rounds, "sites_asked": len(asked),
+            "name": self.name, "rounds": self.rounds, "start": self.start, "sites_asked": len(asked),
             "sites_answered": len(always), "seconds": round(self.seconds, 3),
             "bytes_down": self.bytes_down, "bytes_up": self.bytes_up,
             "bytes_frozen": self.bytes_frozen, "peak_memory_mb": round(self.peak_memory_mb, 1),

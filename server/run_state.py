@@ -28,11 +28,8 @@ from server.checkpoint import (
     write_manifest,
 )
 from server.outcome import Frozen, Round, StageRecord, describe_outcome
+from server.privacy_account import account_of, summary_of
 from server.resume import Earlier, check_sites, look_back, own_code_digest
-
-NO_PRIVACY = ("no differential privacy and no secure aggregation: the coordinator sees each site's "
-              "update, and the sums that it gives for probes; these and the finished models can "
-              "reveal training data")
 
 
 class RunFolder:
@@ -126,11 +123,13 @@ class RunFolder:
     def write(self) -> None:
         """Bring run.json up to date."""
         encoder = self.models.get("encoder")
+        account = account_of(self.records, self.sites)
         content = {
             "schema": 1, "id": self.run_id, "name": self.plan.name, "status": self.status,
             "plan_digest": self.plan.digest, "encoder_digest": encoder and encoder.digest,
             "started": self._started, "ended": None if self.status == "running" else _now(),
-            "privacy": NO_PRIVACY, "versions": versions(), "code_digest": self.code_digest,
+            "privacy": summary_of(account), "privacy_by_site": account,
+            "versions": versions(), "code_digest": self.code_digest,
             "sites": list(self.sites), "stage_names": list(self.plan.stage_names),
             "strangers": self.strangers, "stages": [record.as_json() for record in self.records],
             "models": {part: model.model_dump() for part, model in self.models.items()},
@@ -154,6 +153,11 @@ class RunFolder:
                 lines.append({**common, "round": number, "phase": "train",
                               "metrics": {"loss": reply.train_loss}, "losses": reply.losses,
                               "seconds": reply.seconds, "num_skipped": reply.num_skipped})
+            if reply.privacy is not None:
+                lines.append({**common, "round": number, "phase": "privacy", "metrics": {
+                    name: value for name, value in (
+                        ("epsilon_total", reply.privacy.epsilon_total),
+                        ("signal_to_noise", reply.privacy.signal_to_noise)) if value is not None}})
         text = "".join(json.dumps(line) + "\n" for line in lines)
         append_text(self.path / "metrics.jsonl", text)
         self._metrics.update(text.encode())

@@ -15,6 +15,7 @@ from braing3n.weights import State, Vector, layout_digest, pack
 from server.merge import ExactMean
 from server.messages import Member, exchange, read_text, read_vector, record, refusal_of, size_of
 from server.outcome import Frozen, Round
+from server.receipts import ReceiptBook
 
 Take = Callable[[Message, Reply], None]
 
@@ -28,12 +29,14 @@ class Strategy:
         members: The sites.
         min_sites: Fewer usable replies fail the run.
         timeout_s: Seconds that a round waits for its slowest site.
+        book: Where the heads of sites' ledgers are receipted.
     """
 
     grid: Grid
     members: Sequence[Member]
     min_sites: int
     timeout_s: float
+    book: ReceiptBook | None = None
 
     def run_round(
         self, kind: str, task: Task, weights: Vector | None, result_like: State | None,
@@ -112,6 +115,8 @@ class Strategy:
                 if reply.missing:
                     lacking[name] = reply.missing
                     continue
+                if self.book is not None:
+                    self.book.give(name, reply.head)
                 take(message, reply)
                 outcome.replies[name] = reply
             except BrainG3NError as error:

@@ -43,6 +43,12 @@ def run(
     ray_address: Annotated[str | None, typer.Option(
         metavar="HOST:PORT", help="Compute on the machines of this Ray cluster, which is left "
                                  "running (docs/simulation.md).")] = None,
+    start: Annotated[Path | None, typer.Option(
+        help="Folder that `braing3n sim warm-start` wrote, for plans whose stages start from phantom "
+             "weights. Without it, they are trained first.")] = None,
+    without_dp: Annotated[list[str] | None, typer.Option(
+        metavar="SITE", help="A site that trains without differential privacy though the plan has a "
+                             "budget. May be given several times.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print run.json on stdout.")] = False,
 ) -> None:
     """Train all three stages over simulated sites, and write a report to look at.
@@ -53,12 +59,41 @@ def run(
     from simulation.running.order import Order  # noqa: PLC0415  # keeps --help fast
 
     order = Order(plan or PLANS / "demo.yaml", " ".join(sweep or []), cohort, partition, parallel,
-                  ray_address)
+                  ray_address, tuple(without_dp or ()), start)
     report = simulate(order, out, Console(stderr=True))
     if as_json:
         typer.echo((out / "run.json").read_text(), nl=False)
         return
     typer.echo(f"{read_run(out)['status']}\nreport: {report}")
+
+
+@app.command("warm-start")
+def warm_start(
+    out: Annotated[Path, typer.Option(help="Folder to write to; an interrupted one goes on.")],
+    plan: Annotated[
+        Path | None, typer.Option(help="The plan that is to start there. Without it: the shipped "
+                                       "demo with differential privacy.")] = None,
+    own: Annotated[
+        Path | None, typer.Option(help="The plan of this training itself. Without it: the shipped "
+                                       "warm-start.yaml.")] = None,
+    subjects: Annotated[int, typer.Option(min=8, help="Synthetic subjects, over eight sites.")] = 240,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the people and scanners.")] = None,
+) -> None:
+    """Train weights to start from on synthetic brains, which costs no privacy.
+
+    Give the folder to `braing3n sim run --start`. Exit codes: 0 done, 2 misuse.
+    """
+    from braing3n.counting import counting  # noqa: PLC0415
+    from braing3n.plan import load_plan  # noqa: PLC0415
+    from simulation.run import PLANS  # noqa: PLC0415
+    from simulation.warm_start import PLAN, SEED, make_warm_start  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    with counting(console, "making synthetic brains") as show:
+        made = make_warm_start(
+            out, load_plan(plan or PLANS / "demo-dp.yaml"), seed=SEED if seed is None else seed,
+            subjects=subjects, own=own or PLAN, progress=show)
+    typer.echo(f"{made}")
 
 
 @app.command()

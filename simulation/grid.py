@@ -105,7 +105,7 @@ class LocalGrid(Grid):
 
 
 def run_locally(
-    plan: Path, sites: Path, out: Path, *, sweep: str = "",
+    plan: Path, sites: Path, out: Path, *, sweep: str = "", start: Path | None = None,
     is_lost: Callable[[Message], bool] = lambda _: False,
     apps: tuple[ServerApp, ClientApp] | None = None,
 ) -> None:
@@ -116,6 +116,7 @@ def run_locally(
         sites: Folder with one site file (YAML) a site.
         out: The run's folder.
         sweep: Replacements in the plan; see `braing3n.plan.load_plan`.
+        start: Folder of the weights that stages start from, where they do not start fresh.
         is_lost: Tells messages that never arrive.
         apps: ServerApp and ClientApp in place of ours.
 
@@ -127,7 +128,8 @@ def run_locally(
 
     coordinator, site = apps or (server_app, client_app)
     config = {"plan": str(plan.resolve()), "sites": str(sites.resolve()),
-              "out": str(out.resolve()), "sweep": sweep}
+              "out": str(out.resolve()), "sweep": sweep,
+              "start": "" if start is None else str(start.resolve())}
     grid = LocalGrid(site, len(list(sites.glob("*.yaml"))), config, is_lost)
     coordinator(grid, Context(run_id=1, node_id=COORDINATOR_NODE, node_config={},
                               state=RecordDict(), run_config=dict(config)))

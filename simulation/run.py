@@ -17,9 +17,17 @@ from braing3n.errors import OutputError, RunFailedError
 from braing3n.evaluation.tasks import probed_tasks
 from braing3n.files import replacing, write_text
 from braing3n.plan import Plan, load_plan
+from simulation.budgets import FEW_SUBJECTS, few_subjects
 from simulation.running.costs import Memory, costs_table
 from simulation.running.flower import home_of, log_of, run_on_flower
-from simulation.running.order import PHANTOM_SITES, Order, describe_data, find_capacity, find_sources
+from simulation.running.order import (
+    PHANTOM_SITES,
+    Order,
+    describe_data,
+    find_capacity,
+    find_sources,
+    phantom_subjects,
+)
 from simulation.running.out_folder import forget_home, mark_finished, note_home, open_out
 from simulation.running.parallel import Capacity
 from simulation.running.processes import open_watchdog
@@ -52,18 +60,22 @@ def simulate(order: Order, out: Path, console: Console) -> Path:
     probed_tasks(plan.probes)  # a task that there is not is told before anything is written
     sources = find_sources(order, plan)
     capacity = find_capacity(order, plan, sources)
-    asked = {"plan_digest": plan.digest, "data": describe_data(order), "sites": sorted(sources)}
+    asked = {"plan_digest": plan.digest, "data": describe_data(order), "sites": sorted(sources),
+             **({"without_dp": sorted(order.without_dp)} if order.without_dp else {})}
     with open_out(out, asked) as is_resumed:
         if not sources:
             if not (out / "phantom").exists():
                 make_phantom(out / "phantom", plan, console)
             sources = find_site_folders(out / "phantom")
-        sites = write_site_files(sources, out)
+        sites = write_site_files(sources, out, plan, order.without_dp)
+        start = open_start(order, plan, out, console)
+        warn_of_few(plan, sites, console)
         if not str(read_run(out).get("status")).startswith("completed"):
             if is_resumed:
                 _go_on(out, plan, console)
             config = {"plan": str(order.plan_path.resolve()), "sites": str(sites.resolve()),
-                      "out": str(out.resolve()), "sweep": order.sweep}
+                      "out": str(out.resolve()), "sweep": order.sweep,
+                      "start": "" if start is None else str(start.resolve())}
             console.print(str(capacity), markup=False, highlight=False, soft_wrap=True)
             try:
                 run_federation(out, plan, config, len(sources), capacity, console)
@@ -93,12 +105,37 @@ def _go_on(out: Path, plan: Plan, console: Console) -> None:
     write_text(out / "run.json", json.dumps({**read_run(out), "status": "running"}, indent=1) + "\n")
 
 
+def open_start(order: Order, plan: Plan, out: Path, console: Console) -> Path | None:
+    """Return the folder of the weights that stages start from; phantom ones are trained if need be."""
+    needed = [name for name in plan.stage_names if plan.stage(name).start == "phantom"]
+    if order.start is not None or not needed:
+        return order.start
+    from simulation.warm_start import make_warm_start  # noqa: PLC0415  # imports all of torch
+
+    with counting(console, f"making synthetic brains to start {', '.join(needed)} from") as show:
+        return make_warm_start(out / "warm-start", plan, progress=show)
+
+
+def warn_of_few(plan: Plan, sites: Path, console: Console) -> None:
+    """Warn of sites whose patients are too few for DP training to do any good."""
+    if plan.budget is None:
+        return
+    few = few_subjects(sites)
+    if few:
+        console.print(
+            f"warning: fewer than {FEW_SUBJECTS} subjects to train on at {', '.join(few)}: at ε of 8 "
+            "or less, training on so few under differential privacy rather harms than helps. Better "
+            "take the phantom or a public encoder as it is (docs/privacy-budget.md).", markup=False,
+            highlight=False, soft_wrap=True)
+
+
 def make_phantom(out: Path, plan: Plan, console: Console) -> Path:
     """Write the embedded cohort with the plan's seed, and say so."""
     from simulation.phantom.write import write_phantom  # noqa: PLC0415  # nilearn takes a second
 
     with counting(console, "making the embedded cohort") as show:
-        return write_phantom(out, sites=PHANTOM_SITES, seed=plan.seed, progress=show)
+        return write_phantom(out, sites=PHANTOM_SITES, subjects=phantom_subjects(plan),
+                             seed=plan.seed, progress=show)
 
 
 def run_federation(

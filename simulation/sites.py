@@ -1,7 +1,7 @@
 """From sites of a folder or a partition to the site files of a simulation."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +13,8 @@ from braing3n.data.examples import MIN_SUBJECTS_FOR_MOMENTS
 from braing3n.data.splits import place, strata_of
 from braing3n.errors import CohortError, ConfigError
 from braing3n.files import write_text
+from braing3n.plan import Plan
+from simulation.budgets import with_budget
 from simulation.partition.asked import PLACE, asked_of
 
 
@@ -87,20 +89,28 @@ def check_trainable(sources: Mapping[str, Path]) -> None:
                 "folders out")
 
 
-def write_site_files(sources: Mapping[str, Path], out: Path) -> Path:
+def write_site_files(
+    sources: Mapping[str, Path], out: Path, plan: Plan | None = None, without_dp: Collection[str] = (),
+) -> Path:
     """Write one site file each to OUT/sites, with a state folder of this run's own beside it.
 
-    In a simulation one researcher has all scans, so that sites give sums for every probe.
+    In a simulation one researcher has all scans, so that sites give sums for every probe; but not
+    those with a budget.
 
     Args:
         sources: For each site its BIDS folder, or its settings file, which stays as it is.
         out: The run's folder.
+        plan: Its budget becomes that of every site without one.
+        without_dp: Sites that get none.
     """
     sites = out / "sites"
     for name, source in sources.items():
-        own = {"state_dir": Path(name), "probe_methods": get_args(Method)}
-        content = _settings(name, source).model_copy(update=own).model_dump(
-            mode="json", exclude_defaults=True)
+        settings = _settings(name, source)
+        methods = get_args(Method) if settings.budget is None else ()
+        settings = settings.model_copy(update={"state_dir": Path(name), "probe_methods": methods})
+        if plan is not None and name not in without_dp:
+            settings = with_budget(settings, plan)
+        content = settings.model_dump(mode="json", exclude_defaults=True)
         write_text(sites / f"{name}.yaml", yaml.safe_dump(content, sort_keys=False))
     return sites
 

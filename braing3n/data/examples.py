@@ -3,6 +3,7 @@
 `braing3n.data.site_data` opens a hospital's; a test may bring its own.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -74,3 +75,11 @@ def chunks(examples: Sequence[Example], size: int) -> Iterator[Sequence[Example]
     """Give `examples` in consecutive pieces of at most `size`."""
     for start in range(0, len(examples), size):
         yield examples[start : start + size]
+
+
+def by_subject(examples: Sequence[Example]) -> list[list[Example]]:
+    """Return each subject's examples; how one's are ordered depends on no other's."""
+    grouped: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        grouped[example.subject].append(example)
+    return [sorted(grouped[subject], key=lambda e: e.key) for subject in sorted(grouped)]

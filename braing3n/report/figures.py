@@ -13,19 +13,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from braing3n.pages import COLOURS, png
-from braing3n.report.run_folder import PICTURE_NAMES, Floats, Generated, MetricLine
+from braing3n.report.picture_files import PICTURE_NAMES, Floats, Generated
 
 View = Literal["axial", "coronal"]
 
 _MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"))
-_BASELINE_COLOUR = "#4D4D4D"
+BASELINE_COLOUR = "#4D4D4D"
 
-_DPI = 140
-_PANEL_INCHES = (3.8, 2.7)
+DPI = 140
 _SLICE_INCHES = 1.5
 # Grey values span these z-scores: almost all of a brain.
 _WINDOW = (-2.5, 2.5)
@@ -35,14 +33,6 @@ _BACKGROUND = 0.3
 # and its middle, as share of its length.
 _AXIAL_SHARE = 0.58
 _CORONAL_SHARE = 0.5
-
-# What is drawn, the baseline beside it, and the name of the axis.
-_PANELS = (
-    ("loss", "trivial_loss", "loss (no unit)"),
-    ("psnr", "mean_volume_psnr", "PSNR inside the brain (dB)"),
-    ("ssim", None, "SSIM inside the brain (no unit)"),
-)
-
 
 @dataclass(frozen=True)
 class SiteStyle:
@@ -68,33 +58,6 @@ def site_styles(sites: Sequence[str]) -> dict[str, SiteStyle]:
     }
 
 
-def curves(lines: Sequence[MetricLine], styles: Mapping[str, SiteStyle]) -> dict[str, bytes]:
-    """Draw what sites reported of one stage over its rounds: one picture a figure, by axis.
-
-    Full lines with markers are measured on held-out subjects, thin ones in training. The dashed
-    line is the trivial baseline, mean over sites.
-
-    Args:
-        lines: The stage's lines of metrics.jsonl.
-        styles: The styles of the sites.
-    """
-    pictures = {}
-    for score, baseline, label in _PANELS:
-        if not any(line.metrics.get(score) is not None for line in lines):
-            continue
-        figure = Figure(figsize=_PANEL_INCHES, layout="constrained")
-        axes = figure.subplots()
-        _draw_curves(axes, lines, styles, score, baseline)
-        axes.set_xlim(left=-0.05)
-        axes.set_xlabel("round")
-        axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        pictures[label] = png(figure, _DPI)
-    return pictures
-
-
 def brain_slices(pictures: Mapping[str, Floats]) -> bytes:
     """Draw one subject's volumes side by side: an axial row and a coronal row.
 
@@ -116,7 +79,7 @@ def brain_slices(pictures: Mapping[str, Floats]) -> bytes:
             _draw_slice(axes, np.where(outside & ~np.isnan(picture), _WINDOW[0], picture))
     for axes, name in zip(grid[0], names, strict=True):
         axes.set_title(name if name != "mae" else "MAE", fontsize=9, color="white")
-    return png(figure, _DPI)
+    return png(figure, DPI)
 
 
 def generated_grid(generated: Generated) -> bytes:
@@ -133,7 +96,7 @@ def generated_grid(generated: Generated) -> bytes:
         row[0].set_ylabel(generated.diagnoses[j], color="white", fontsize=9, parse_math=False)
     for axes, age in zip(grid[0], generated.ages, strict=True):
         axes.set_title(f"{age:g} years", color="white", fontsize=9)
-    return png(figure, _DPI)
+    return png(figure, DPI)
 
 
 def slice_number(volume: Floats, view: View) -> int:
@@ -152,50 +115,6 @@ def take_slice(volume: Floats, view: View, number: int) -> Floats:
     if view == "axial":
         return volume[:, :, number].T      # rows to the back, columns to the patient's left
     return volume[:, number, ::-1].T       # rows downwards
-
-
-def _draw_curves(axes: Axes, lines: Sequence[MetricLine], styles: Mapping[str, SiteStyle],
-                 score: str, baseline: str | None) -> None:
-    drawn: list[float] = []
-    for site, style in styles.items():
-        mine = sorted((line for line in lines if line.site == site), key=lambda line: line.round)
-        if score == "loss":
-            x, y = _training(mine)
-            axes.plot(x, y, color=style.colour, alpha=0.4, linewidth=0.8)
-            drawn += y
-        x, y = _series([line for line in mine if line.phase == "evaluate"], score)
-        axes.plot(x, y, color=style.colour, marker=style.marker, markersize=4, linewidth=1.6)
-        drawn += y
-    measured = [line for line in lines if line.phase == "evaluate"]
-    x, y = _series(measured, baseline) if baseline else ([], [])
-    if x:
-        rounds = sorted(set(x))
-        means = [float(np.mean([v for r, v in zip(x, y, strict=True) if r == round_]))
-                 for round_ in rounds]
-        axes.plot(rounds, means, linestyle="--", color=_BASELINE_COLOUR, linewidth=1.4)
-        drawn += means
-    if score == "loss" and drawn and min(drawn) > 0 and max(drawn) > 4 * min(drawn):
-        axes.set_yscale("log")
-
-
-def _series(lines: Sequence[MetricLine], score: str) -> tuple[list[float], list[float]]:
-    """Return the rounds and values of `score`, where it is a finite number."""
-    pairs = [(float(line.round), value) for line in lines
-             if (value := line.metrics.get(score)) is not None and np.isfinite(value)]
-    return [x for x, _ in pairs], [y for _, y in pairs]
-
-
-def _training(lines: Sequence[MetricLine]) -> tuple[list[float], list[float]]:
-    """Return losses along rounds: of steps where a line has them, else of its whole round."""
-    x: list[float] = []
-    y: list[float] = []
-    for line in (line for line in lines if line.phase == "train"):
-        losses = line.losses or tuple(_series([line], "loss")[1])
-        for step, loss in enumerate(losses, start=1):
-            if np.isfinite(loss):
-                x.append(line.round - 1 + step / len(losses))
-                y.append(loss)
-    return x, y
 
 
 def _draw_slice(axes: Axes, picture: NDArray[Any]) -> None:

@@ -9,44 +9,35 @@ from braing3n.errors import OutputError
 from braing3n.files import write_text
 from braing3n.pages import data_uri, page_template
 from braing3n.report import figures
+from braing3n.report.departures import departures, human_bytes, sites_in
+from braing3n.report.picture_files import PICTURE_NAMES, load_generated, load_pictures
+from braing3n.report.privacy_figure import spending_figure
+from braing3n.report.privacy_table import (
+    PrivacyRow,
+    privacy_rows,
+    promises,
+    sites_with_dp,
+    starts_in_words,
+    unprotected,
+)
 from braing3n.report.probe_table import probe_rows
 from braing3n.report.run_folder import (
-    PICTURE_NAMES,
     Exchange,
     MetricLine,
     RunRecord,
     StageRecord,
-    load_generated,
     load_metrics,
-    load_pictures,
+    load_plan_budget,
     load_plan_text,
     load_run,
 )
+from braing3n.report.stage_table import findings, stage_row
 
-# What a figure is called on the page, and its unit; others keep the name that they have.
-_METRICS = {
-    "loss": ("held-out loss", ""),
-    "trivial_loss": ("held-out loss of predicting the mean", ""),
-    "psnr": ("PSNR inside the brain", " dB"),
-    "mean_volume_psnr": ("PSNR of predicting the mean volume", " dB"),
-    "ssim": ("SSIM inside the brain", ""),
-}
-
-
-@dataclass(frozen=True)
-class StageRow:
-    """One stage as the page shows it, in words. `curves` are (name of the axis, data URI)."""
-
-    name: str
-    rounds: str
-    sites: str
-    time: str
-    bytes_down: str
-    bytes_up: str
-    bytes_frozen: str
-    memory: str
-    metrics: tuple[tuple[str, str], ...]
-    curves: tuple[tuple[str, str], ...]
+# Words of sites that say little to people.
+_REFUSALS = {"budget": "refused: more than its privacy budget allows",
+             "policy": "refused: its settings do not allow it",
+             "replay": "refused: a task for what it had released before",
+             "ledger": "refused: its privacy ledger is damaged, or not the one that was seen before"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +47,31 @@ class SitePictures:
     site: str
     image: str | None
     lacking: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PrivacySection:
+    """What the page says of privacy; without rows where the run has no account by site.
+
+    Attributes:
+        promises: (sites, what each of them promises its patients).
+        rows: Of the table.
+        starts: (stage, where its first weights come from, their digest).
+        budget: ε that the plan may cost a site.
+        with_dp: Sites that trained some stage with differential privacy.
+        unprotected: Sites whose patients are promised nothing.
+        image: What was spent over rounds, as data URI; None where no site names an ε.
+        legend: A style and the sites that it is of.
+    """
+
+    promises: list[tuple[tuple[str, ...], str]]
+    rows: list[PrivacyRow]
+    starts: list[tuple[str, str, str]]
+    budget: float | None
+    with_dp: tuple[str, ...]
+    unprotected: tuple[str, ...]
+    image: str | None
+    legend: tuple[tuple[figures.SiteStyle, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,7 @@ def write_report(run: Path) -> Path:
 
     Raises:
         OutputError: A file is missing or malformed, or the report cannot be written.
+        ConfigError: plan.yaml is not YAML.
     """
     record = load_run(run)
     lines = load_metrics(run)
@@ -94,11 +111,12 @@ def write_report(run: Path) -> Path:
         run=record,
         level=status_level(record.status),
         styles=styles,
-        stages=[_stage_row(stage, lines, styles) for stage in record.stages],
+        stages=[stage_row(record, stage, lines, styles) for stage in record.stages],
         not_begun=[name for name in record.stage_names
                    if name not in {stage.name for stage in record.stages}],
-        sent=_sent(record),
-        findings=_findings(record),
+        left=departures(record, lines),
+        findings=findings(record, lines),
+        privacy=_privacy(run, record, lines, styles),
         pictures=[_site_pictures(run, site) for site in record.sites],
         generated=None if generated is None else data_uri(figures.generated_grid(generated)),
         is_phantom=(run / "phantom" / "truth.tsv").exists(),
@@ -146,86 +164,26 @@ def _outcome(stage: str, what: str, same: Sequence[Exchange]) -> Outcome:
                    human_bytes(sum(exchange.bytes_up for exchange in same) / len(same)))
 
 
-def human_bytes(count: float) -> str:
-    """Return a number of bytes in words: `2.05 MB` is 2,050,000 bytes."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} TB"
-
-
-def human_time(seconds: float) -> str:
-    """Return a duration in words: `1 h 02 min`, `3 min 20 s`, `4.2 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
 def _lost(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return (site, why) of those that were asked and are not in the result."""
-    return tuple((site, exchange.refused.get(site, "no answer")) for site in exchange.asked
+    why = {site: _REFUSALS.get(word, word) for site, word in exchange.refused.items()}
+    return tuple((site, why.get(site, "no answer")) for site in exchange.asked
                  if site not in exchange.answered)
 
 
-def _stage_row(stage: StageRecord, lines: Sequence[MetricLine],
-               styles: Mapping[str, figures.SiteStyle]) -> StageRow:
-    done = len(stage.participation)
-    images = figures.curves([line for line in lines if line.stage == stage.name], styles)
-    memory = [f"{name} {value:,.0f} MB" for name, value in
-              (("coordinator", stage.peak_memory_mb), ("largest site", stage.site_peak_memory_mb))
-              if value is not None]
-    return StageRow(
-        name=stage.name,
-        rounds=f"{done} of {stage.rounds}" if done != stage.rounds else str(done),
-        sites=f"{stage.sites_answered} of {stage.sites_asked}",
-        time=human_time(stage.seconds),
-        bytes_down=human_bytes(stage.bytes_down),
-        bytes_up=human_bytes(stage.bytes_up),
-        bytes_frozen=human_bytes(stage.bytes_frozen),
-        memory=", ".join(memory) or "not measured",
-        metrics=_named(stage.metrics),
-        curves=tuple((label, data_uri(image)) for label, image in images.items()),
-    )
-
-
-def _named(metrics: Mapping[str, float | None]) -> tuple[tuple[str, str], ...]:
-    """Return (name, value with unit) as the page shows them."""
-    known = [key for key in _METRICS if key in metrics]
-    rows = []
-    for key in [*known, *sorted(metrics.keys() - _METRICS.keys())]:
-        value = metrics[key]
-        name, unit = _METRICS.get(key, (key.replace("_", " "), ""))
-        rows.append((name, "not measured" if value is None else f"{value:.3g}{unit}"))
-    return tuple(rows)
-
-
-def _sent(record: RunRecord) -> dict[str, str]:
-    """Return the bytes that went both ways, and a site's share of those that left."""
-    up = sum(stage.bytes_up for stage in record.stages)
-    down = sum(stage.bytes_down + stage.bytes_frozen for stage in record.stages)
-    exchanges = [e for stage in record.stages
-                 for e in stage.participation + stage.other_exchanges]
-    answers = sum(len(exchange.answered) for exchange in exchanges)
-    return {"up": human_bytes(up), "down": human_bytes(down), "answers": f"{answers:,}",
-            "each": human_bytes(up / answers) if answers else "nothing"}
-
-
-def _findings(record: RunRecord) -> list[str]:
-    """Return what the figures come to, each next to what costs nothing."""
-    found = []
-    for stage in record.stages:
-        loss, trivial = stage.metrics.get("loss"), stage.metrics.get("trivial_loss")
-        if loss is not None and trivial:
-            found.append(f"{stage.name}: the held-out loss is {loss / trivial:.2f} times that of "
-                         "predicting the mean (below 1 is better).")
-        psnr, mean = stage.metrics.get("psnr"), stage.metrics.get("mean_volume_psnr")
-        if psnr is not None and mean is not None:
-            found.append(f"{stage.name}: reconstructions are {psnr - mean:+.1f} dB against "
-                         "predicting the mean volume (above 0 is better).")
-    return found
+def _privacy(run: Path, record: RunRecord, lines: Sequence[MetricLine],
+             styles: Mapping[str, figures.SiteStyle]) -> PrivacySection:
+    accounts, answered = record.privacy_by_site, sites_in(record)
+    budget = load_plan_budget(run)
+    drawn = spending_figure(record, lines, styles, budget)
+    with_dp = {site for stage in record.stages for site in sites_with_dp(accounts, stage.name)}
+    return PrivacySection(
+        promises=promises(accounts, answered), rows=privacy_rows(accounts, answered),
+        starts=starts_in_words(record.starts), budget=budget,
+        with_dp=tuple(site for site in record.sites if site in with_dp),
+        unprotected=unprotected(accounts, answered),
+        image=None if drawn is None else data_uri(drawn.image),
+        legend=() if drawn is None else drawn.legend)
 
 
 def _generation(figures_of: Mapping[str, float | None]) -> str | None:

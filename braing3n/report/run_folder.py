@@ -1,25 +1,16 @@
 """What a run's folder holds, read and checked. Parts that may be absent come back as None."""
 
 import json
-import zipfile
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braing3n.errors import OutputError
 from braing3n.plan import STAGE_NAMES
+from braing3n.report.privacy_table import SiteAccount, Start
 from braing3n.report.probe_table import ProbesRecord
-
-Floats = NDArray[np.floating[Any]]
-
-# One subject's volumes, as a site's pictures.npz names them, in the order of the stages.
-PICTURE_NAMES = ("original", "masked", "mae", "decoder")
+from braing3n.yaml_files import load_yaml
 
 
 class _Record(BaseModel):
@@ -75,7 +66,7 @@ class Resumption(_Record):
 
 
 class RunRecord(_Record):
-    """run.json."""
+    """run.json; without an account of privacy by site where an earlier version wrote it."""
 
     id: str
     name: str
@@ -85,6 +76,8 @@ class RunRecord(_Record):
     started: str | None = None
     ended: str | None = None
     privacy: str
+    privacy_by_site: dict[str, SiteAccount] = Field(default_factory=dict)
+    starts: dict[str, Start] = Field(default_factory=dict)
     versions: dict[str, str]
     code_digest: str | None = None
     sites: tuple[str, ...]
@@ -101,7 +94,8 @@ class MetricLine(_Record):
     """One line of metrics.jsonl: what one site reported.
 
     A line of phase `evaluate` is of the weights after `round` rounds, so 0 is the start; one of
-    phase `train` is of the work in round `round`, with the losses of some of its steps.
+    phase `train` is of the work in round `round`, with the losses of some of its steps; one of phase
+    `privacy` is of what the site had spent after it.
     """
 
     stage: str
@@ -110,21 +104,6 @@ class MetricLine(_Record):
     phase: str
     metrics: dict[str, float | None]
     losses: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Generated:
-    """Brains that the finished model made.
-
-    Attributes:
-        volumes: (A, D, X, Y, Z) z-scored, one a pair of age and diagnosis.
-        ages: (A,) years.
-        diagnoses: D names.
-    """
-
-    volumes: Floats
-    ages: Floats
-    diagnoses: tuple[str, ...]
 
 
 Record = TypeVar("Record", bound=_Record)
@@ -168,42 +147,16 @@ def load_plan_text(run: Path) -> str | None:
     return _read_text(run / "plan.yaml")
 
 
-def load_pictures(run: Path, site: str) -> Mapping[str, Floats] | None:
-    """Return a site's pictures by name, each (X, Y, Z), or None where the site kept them.
+def load_plan_budget(run: Path) -> float | None:
+    """Return ε that the plan may cost a site, or None where it says nothing of that.
 
     Raises:
-        OutputError: The file is not what a site writes.
+        ConfigError: plan.yaml is there and is not YAML.
     """
-    # The name is looked up among folders, never made into a path: run.json could say `../..`.
-    paths = {path.parent.name: path for path in (run / "sites").glob("*/pictures.npz")}
-    if site not in paths:
-        return None
-    arrays = _load_arrays(paths[site])
-    pictures = {name: arrays[name] for name in PICTURE_NAMES if name in arrays}
-    shapes = {array.shape for array in pictures.values()}
-    if "original" not in pictures or len(shapes) != 1 or len(shapes.pop()) != 3:
-        raise _not_arrays(paths[site], "3-D arrays of one shape, `original` among them",
-                          _shapes(arrays))
-    return pictures
-
-
-def load_generated(run: Path) -> Generated | None:
-    """Return the generated brains, or None where the run did not come so far.
-
-    Raises:
-        OutputError: The file is not what a run writes.
-    """
-    path = run / "generated.npz"
-    if not path.exists():
-        return None
-    arrays = _load_arrays(path)
-    expected = "volumes (A, D, X, Y, Z), ages (A,), diagnoses (D,)"
-    if set(arrays) != {"volumes", "ages", "diagnoses"} or arrays["volumes"].ndim != 5:
-        raise _not_arrays(path, expected, _shapes(arrays))
-    volumes, ages, diagnoses = arrays["volumes"], arrays["ages"], arrays["diagnoses"]
-    if ages.shape + diagnoses.shape != volumes.shape[:2] or 0 in volumes.shape:
-        raise _not_arrays(path, expected, _shapes(arrays))
-    return Generated(volumes, ages, tuple(str(name) for name in diagnoses))
+    path = run / "plan.yaml"
+    budget = load_yaml(path).get("budget") if path.exists() else None
+    spent = budget.get("epsilon") if isinstance(budget, dict) else None
+    return float(spent) if isinstance(spent, int | float) else None
 
 
 def _read_text(path: Path) -> str | None:
@@ -230,21 +183,3 @@ def _parse(kind: type[Record], text: str, source: str) -> Record:
         cause = error  # type: ignore[assignment]
     raise OutputError(f"{source} is malformed", expected="what a run of this version writes",
                       found=found, fix="copy the run's folder again, or mend the file") from cause
-
-
-def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile,
-            zlib.error) as error:
-        raise _not_arrays(path, "a whole .npz file", str(error)) from error
-
-
-def _shapes(arrays: Mapping[str, NDArray[Any]]) -> str:
-    return ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
-
-
-def _not_arrays(path: Path, expected: str, found: str) -> OutputError:
-    return OutputError(f"{path} does not hold its arrays", expected=expected, found=found,
-                       fix="copy it again, or remove it: the report does without")

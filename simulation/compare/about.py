@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from server.run_state import NO_PRIVACY, versions
+from server.privacy_account import NO_PRIVACY
+from server.run_state import versions
 from simulation.compare.scans import Scans
 
 

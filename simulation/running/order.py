@@ -11,6 +11,7 @@ from simulation.site_folders import find_site_folders
 from simulation.sites import check_trainable, find_partition_sites, wants_gpus
 
 PHANTOM_SITES = 4
+PHANTOM_SUBJECTS = 64
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Order:
         partition: Folder that `braing3n sim partition --out` wrote; with neither, the phantom is made.
         parallel: How many sites work at once; None chooses.
         ray_address: HOST:PORT of an existing Ray cluster to compute on; None starts one here.
+        without_dp: Sites that train without differential privacy though the plan has a budget.
+        start: Folder that `braing3n sim warm-start --out` wrote.
     """
 
     plan_path: Path
@@ -32,6 +35,8 @@ class Order:
     partition: Path | None = None
     parallel: int | None = None
     ray_address: str | None = None
+    without_dp: tuple[str, ...] = ()
+    start: Path | None = None
 
 
 def find_sources(order: Order, plan: Plan) -> dict[str, Path]:
@@ -52,7 +57,16 @@ def find_sources(order: Order, plan: Plan) -> dict[str, Path]:
                           found=f"{len(sources)}: {', '.join(sources)}",
                           fix="add sites, or lower min_sites in the plan")
     check_trainable(sources)
+    strangers = set(order.without_dp) - sources.keys()
+    if strangers:
+        raise ConfigError("--without-dp names no site", expected=", ".join(sorted(sources)),
+                          found=", ".join(sorted(strangers)), fix="name sites as in the cohort")
     return sources
+
+
+def phantom_subjects(plan: Plan) -> int:
+    """Return how many subjects the embedded cohort has: as many as a budget takes sites to have."""
+    return PHANTOM_SUBJECTS if plan.budget is None else PHANTOM_SITES * plan.budget.num_subjects
 
 
 def find_capacity(order: Order, plan: Plan, sources: dict[str, Path]) -> Capacity:

@@ -164,7 +164,7 @@ def doomed(number: int) -> Iterator[Fate]:
         patch.setattr(Path, "replace", replaced)
         patch.setattr(Path, "unlink", unlinked)
         patch.setattr("server.run_state.append_text", append)
-        patch.setattr("server.app.initial_weights", small_weights)
+        patch.setattr("server.starts.initial_weights", small_weights)
         patch.setattr("server.app.moments_like", small_moments)
         patch.setattr("server.app.num_features", lambda preset: WIDTH)
         patch.setattr("os.fsync", lambda _: None)  # what is killed is a process, not the machine

@@ -280,7 +280,7 @@ def test_an_exception_at_a_site_reaches_the_coordinator_as_a_word_without_detail
     def fail(*_: object) -> None:
         raise RuntimeError("cannot read /data/sub-secret/anat/sub-secret_T1w.nii.gz")
 
-    monkeypatch.setattr("client.work.open_objective", fail)
+    monkeypatch.setattr("client.opening.open_objective", fail)
     with pytest.raises(RunFailedError):
         run()
     assert "sub-secret" in (tmp_path / "out" / "sites" / "site-a" / "site.log").read_text()

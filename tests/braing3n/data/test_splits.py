@@ -225,3 +225,15 @@ def test_what_is_logged_counts_sides_and_strata():
     few = describe({"a": ("HC", "F", "x"), "b": ("AD", "F", "x")},
                    {"a": "train", "b": "train"}, shares(), [])
     assert few[1].endswith("the rest: 2 / 0 / 0")
+
+
+def test_alone_a_subjects_side_depends_on_nobody_else() -> None:
+    shares = DataConfig(folder=Path(), held_out=0.2, test=0.1, draw="alone")
+    strata = {f"sub-{number}": ("HC", "F", "20-39 years") for number in range(400)}
+    everybody = place(strata, shares, {})
+    for left_out in ("sub-3", "sub-77", "sub-250"):
+        rest = {subject: label for subject, label in strata.items() if subject != left_out}
+        assert place(rest, shares, {}) == {s: side for s, side in everybody.items() if s != left_out}
+    counts = Counter(everybody.values())
+    assert 55 < counts["validation"] < 105  # 80 expected
+    assert 20 < counts["test"] < 62  # 40 expected

@@ -7,13 +7,12 @@ from matplotlib.image import imread
 from braing3n.report.figures import (
     _inside,
     brain_slices,
-    curves,
     generated_grid,
     site_styles,
     slice_number,
     take_slice,
 )
-from braing3n.report.run_folder import Generated, MetricLine
+from braing3n.report.picture_files import Generated
 
 
 def test_axial_slices_have_the_nose_up_and_the_patients_right_on_the_left():
@@ -48,25 +47,6 @@ def test_a_generated_brain_gets_no_hole_where_it_has_the_backgrounds_value():
     expected = np.zeros((9, 9), dtype=bool)
     expected[2:7, 2:7] = True
     assert np.array_equal(_inside(picture), expected)
-
-
-def _line(round_, phase, **metrics):
-    return MetricLine(stage="pretrain", round=round_, site="a", phase=phase, metrics=metrics)
-
-
-def test_only_figures_that_were_reported_are_drawn():
-    styles = site_styles(["a"])
-    assert curves([], styles) == {}
-    lines = [_line(0, "evaluate", loss=1.0, trivial_loss=0.9), _line(1, "train", loss=0.5)]
-    assert [name.split()[0] for name in curves(lines, styles)] == ["loss"]
-    lines = [_line(1, "evaluate", psnr=20.0)]
-    assert [name.split()[0] for name in curves(lines, styles)] == ["PSNR"]
-
-
-def test_infinite_and_missing_values_do_not_stop_the_drawing():
-    lines = [_line(0, "evaluate", loss=float("inf")), _line(1, "evaluate", loss=None),
-             _line(2, "evaluate", loss=0.0)]
-    assert len(curves(lines, site_styles(["a"]))) == 1
 
 
 @pytest.mark.parametrize("names", [("original",), ("original", "masked", "mae", "decoder")])

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from braing3n.errors import OutputError
-from braing3n.report.page import human_bytes, human_time, status_level, write_report
+from braing3n.report.departures import human_bytes
+from braing3n.report.page import status_level, write_report
+from braing3n.report.stage_table import human_time
 
 PRIVACY = "no differential privacy; updates can reveal training data"
-SECTIONS = ["summary", "stages", "curves", "reconstructions", "generated", "participation",
+SECTIONS = ["summary", "stages", "privacy", "curves", "reconstructions", "generated", "participation",
             "digests"]
 
 

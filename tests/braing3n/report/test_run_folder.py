@@ -1,10 +1,9 @@
 import json
 
-import numpy as np
 import pytest
 
-from braing3n.errors import OutputError
-from braing3n.report.run_folder import load_generated, load_metrics, load_pictures, load_run
+from braing3n.errors import ConfigError, OutputError
+from braing3n.report.run_folder import load_metrics, load_plan_budget, load_run
 
 
 def test_a_folder_without_a_run_is_told(tmp_path):
@@ -44,40 +43,16 @@ def test_a_run_without_metrics_has_no_lines(tmp_path):
     assert load_metrics(tmp_path) == []
 
 
-@pytest.mark.parametrize("arrays", [
-    {"mae": np.zeros((2, 2, 2))},
-    {"original": np.zeros((2, 2))},
-    {"original": np.zeros((2, 2, 2)), "mae": np.zeros((2, 2, 3))},
-])
-def test_pictures_of_the_wrong_shape_are_told(tmp_path, arrays):
-    (tmp_path / "sites" / "a").mkdir(parents=True)
-    np.savez(tmp_path / "sites" / "a" / "pictures.npz", **arrays)
-    with pytest.raises(OutputError, match="does not hold its arrays"):
-        load_pictures(tmp_path, "a")
+@pytest.mark.parametrize(("text", "budget"), [
+    ("name: demo\n", None), ("budget: null\n", None), ("budget: {epsilon: 8.0, delta: 1e-5}\n", 8.0),
+    ("budget: 8\n", None), ("budget: {epsilon: much}\n", None), (None, None)])
+def test_the_plans_budget_is_read_where_it_has_one(text, budget, tmp_path):
+    if text is not None:
+        (tmp_path / "plan.yaml").write_text(text)
+    assert load_plan_budget(tmp_path) == budget
 
 
-def test_truncated_and_pickled_archives_are_told(tmp_path):
-    path = tmp_path / "generated.npz"
-    volumes, ages = np.ones((2, 1, 3, 3, 3)), np.ones(2)
-    np.savez_compressed(path, volumes=volumes, ages=ages, diagnoses=np.array(["HC"]))
-    assert load_generated(tmp_path).diagnoses == ("HC",)
-    whole = path.read_bytes()
-    for content in (whole[:-40], whole[: len(whole) // 2], b"", b"not an archive"):
-        path.write_bytes(content)
-        with pytest.raises(OutputError, match="does not hold its arrays"):
-            load_generated(tmp_path)
-    np.savez(path, volumes=volumes, ages=ages, diagnoses=np.array(["HC"], dtype=object))
-    with pytest.raises(OutputError, match="does not hold its arrays"):
-        load_generated(tmp_path)
-
-
-@pytest.mark.parametrize(("volumes", "ages", "diagnoses"), [
-    ((2, 1, 3, 3), 2, 1),
-    ((2, 1, 3, 3, 3), 3, 1),
-    ((2, 0, 3, 3, 3), 2, 0),
-])
-def test_generated_brains_that_do_not_fit_their_labels_are_told(tmp_path, volumes, ages, diagnoses):
-    np.savez(tmp_path / "generated.npz", volumes=np.ones(volumes), ages=np.ones(ages),
-             diagnoses=np.array(["HC"] * diagnoses, dtype=str))
-    with pytest.raises(OutputError, match="does not hold its arrays"):
-        load_generated(tmp_path)
+def test_a_plan_that_is_no_yaml_is_told(tmp_path):
+    (tmp_path / "plan.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_plan_budget(tmp_path)

@@ -1,0 +1,23 @@
+"""`braing3n site budget show`: what a site's ledger says."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def show(
+    site: Annotated[Path, typer.Argument(help="The site's YAML file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Say what this site has spent of its budget and what it refused, from its ledger.
+
+    The whole ledger is verified first; nothing is written, also while training goes on.
+
+    Exit codes: 0, 2 a damaged ledger or misuse.
+    """
+    # Imported here to keep --help fast.
+    from client.ledger_view import describe_ledger, ledger_json, look_at_ledger  # noqa: PLC0415
+
+    told = look_at_ledger(site)
+    typer.echo(ledger_json(told) if as_json else describe_ledger(told))
