@@ -11,6 +11,7 @@ from braing3n.errors import ConfigError
 from braing3n.preflight.command import Look
 from braing3n.preflight.folder import check_folder, check_listed
 from braing3n.preflight.outcome import Wishes
+from braing3n.privacy.accountant import check_delta
 from client.site import Site
 from client.state_folder import check_state_folder
 
@@ -48,6 +49,7 @@ def _try_settings(config: SiteConfig) -> None:
     Raises:
         ConfigError: The state folder, the device, the cache's key, or a tool of preprocessing is
             not there.
+        ConfigError: The budget's δ is too large for so many patients.
         CohortError: No scan is of a kind that the settings want.
     """
     check_state_folder(config)
@@ -55,4 +57,6 @@ def _try_settings(config: SiteConfig) -> None:
     if config.cache.key_file is not None:
         load_key(config.cache.key_file)
     open_chain(config.preprocessing, config.device)
-    choose(open_cohort(config.data).volumes, config.data)
+    volumes, _ = choose(open_cohort(config.data).volumes, config.data)
+    if config.budget is not None:
+        check_delta(config.budget.delta, len({volume.subject for volume in volumes}))
