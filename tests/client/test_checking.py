@@ -86,10 +86,11 @@ def test_a_folder_in_place_of_the_settings_gets_the_other_command(tmp_path):
         look_at_site(tmp_path)
 
 
-def test_a_delta_that_promises_nothing_to_so_many_patients_is_told(write_scan, tmp_path):
-    write_scan(tmp_path / "one.nii.gz")
+def test_a_delta_that_promises_nothing_to_so_many_patients_is_told(tmp_path):
+    for number in range(150):
+        (tmp_path / f"{number}.nii.gz").touch()
     (tmp_path / "scans.csv").write_text("subject,path\n" + "".join(
-        f"p{number},one.nii.gz\n" for number in range(150)))
+        f"p{number},{number}.nii.gz\n" for number in range(150)))
     data = {"table": "scans.csv", "draw": "alone"}
     look_at_site(_site(tmp_path, data, budget={"epsilon": 8.0, "delta": 0.006}))
     with pytest.raises(ConfigError, match="promises nothing") as told:
