@@ -22,8 +22,9 @@ from braing3n.privacy_plan import StagePrivacy
 from braing3n.protocol import Reply
 from braing3n.training import seed_for
 from braing3n.weights import Vector, layout_digest, pack
-from client.charging import Answer, Permit, charged, check_subjects, report_only, with_head
+from client.charging import Answer, charged, report_only, with_head
 from client.opening import Opened, Progress, is_measured, open_weights, report
+from client.permit import Permit, check_subjects
 
 # What each stage's `evaluate` measures: known before anything is measured. Not `mean_volume_psnr`:
 # it compares with a mean over all training subjects, so that one of them would move every number.

@@ -16,14 +16,7 @@ from braing3n.privacy_messages import PrivacyReport
 from braing3n.protocol import Reply, Task
 from braing3n.training import seed_for, train_round
 from braing3n.weights import Vector, layout_digest, pack, unpack
-from client.charging import (
-    Permit,
-    note_without_dp,
-    permit_of,
-    recall,
-    report_only,
-    with_head,
-)
+from client.charging import recall, report_only, with_head
 from client.dp_work import metrics_with_dp, moments_with_dp, train_with_dp
 from client.opening import (
     Opened,
@@ -35,6 +28,7 @@ from client.opening import (
     report,
     weight_of,
 )
+from client.permit import Permit, note_without_dp, permit_of
 from client.site import Site, check_task
 
 

@@ -84,3 +84,20 @@ SHORT_PLAN = " ".join([
 def short_plan() -> str:
     """A sweep that makes the demo plan short."""
     return SHORT_PLAN
+
+
+# The demo with differential privacy, with next to no work, for two sites of a few subjects.
+SHORT_DP_PLAN = " ".join([
+    "name=short-dp", "round_timeout_s=60", "budget.epsilon=100", "budget.num_subjects=5",
+    *(f"stages.{stage}.{key}={value}" for stage in ("pretrain", "decoder", "diffusion")
+      for key, value in (
+          ("start", "fresh"), ("rounds", 1), ("local_steps", 2), ("privacy.views", 2),
+          ("privacy.noise_multiplier", 1.5), ("privacy.sample_rate", 0.4))),
+    "stages.diffusion.sampling_steps=3",
+])
+
+
+@pytest.fixture(scope="session")
+def short_dp_plan() -> str:
+    """A sweep that makes the demo plan with differential privacy short."""
+    return SHORT_DP_PLAN
