@@ -108,7 +108,7 @@ def train(arm: Arm, cohort: Path, out: Path, warm: Path, sweep: str) -> dict[str
     record = json.loads((out / "run.json").read_text())
     spent = [told["stages"].get("pretrain", {}) for told in record["privacy_by_site"].values()]
     return {"seconds": time.monotonic() - began, "status": record["status"],
-            "epsilon": [each.get("epsilon_total") for each in spent],
+            "epsilon_spent": [each.get("epsilon_total") for each in spent],
             "signal_to_noise": [each.get("signal_to_noise") for each in spent]}
 
 
