@@ -4,8 +4,8 @@ Bu et al. 2022, "Differentially private optimization on large foundation models"
 https://arxiv.org/abs/2210.00038: the backward pass goes through activations only. With what went into
 a layer and the gradient of what came out of it, each subject's gradient norm is known, and after
 clipping the weighted sum is one more product, without a second backward pass. Ours groups rows by
-subject, and holds the smaller thing of each layer until norms are known: these two, or each
-subject's gradient.
+subject, and until norms are known it holds of each layer what is less to hold and to compute: these
+two, or each subject's gradient.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +66,7 @@ class BookkeepingEngine:
             stack.enter_context(tape.listen(self._layers, self._places))
             means = row_losses(losses, microbatch.inputs).view(-1, microbatch.views).mean(dim=1)
             torch.autograd.backward(means.sum(), inputs=[*tape.leaves, *copies.values()])
+            tape.leaves.clear()  # their hooks hold the tape: together they would wait for the collector
         for name, copy in copies.items():
             if copy.grad is not None:
                 by_subject = copy.grad.view(-1, microbatch.views, *copy.shape[1:])
@@ -101,6 +102,7 @@ class _Tape:
         self.leaves: list[Tensor] = []
         self._microbatch = microbatch
         self._heard: set[str] = set()
+        self._inputs: dict[str, tuple[Tensor, int]] = {}  # by layer, with the version of each
 
     @contextmanager
     def listen(self, layers: Sequence[Layer], places: Mapping[str, Place]) -> Iterator[None]:
@@ -128,8 +130,8 @@ class _Tape:
         if not output.requires_grad:
             output = output.detach().requires_grad_()
             self.leaves.append(output)
-        output.register_hook(  # type: ignore[no-untyped-call]
-            partial(self._take, layer, args[0].detach(), args[0]._version))
+        self._inputs[layer.name] = args[0].detach(), args[0]._version
+        output.register_hook(partial(self._take, layer))  # type: ignore[no-untyped-call]
         return output
 
     def _see(self, name: str, module: nn.Module, _: tuple[Any, ...], output: Tensor) -> None:
@@ -137,8 +139,9 @@ class _Tape:
             raise refused(name, "a vector in a module that gives one vector a row",
                           f"one in a {type(module).__name__}")
 
-    def _take(self, layer: Layer, a: Tensor, version: int, g: Tensor) -> None:
-        """Take in the gradient `g` of what came out of a layer when `a` went in."""
+    def _take(self, layer: Layer, g: Tensor) -> None:
+        """Take in the gradient of what came out of a layer, and let go of what went in."""
+        a, version = self._inputs.pop(layer.name)
         if a._version != version:
             raise refused(layer.name, "an input that is left as it was", "one changed in place")
         rule, module, subjects = layer.rule, layer.module, len(self._microbatch.subjects)

@@ -19,10 +19,10 @@ Gradients = Callable[[Any, Tensor, Tensor, int], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Ghost:
-    """How to do without single subjects' gradients, where a and g are less to hold than these.
+    """How to do without single subjects' gradients, where a and g are much less to hold than these.
 
     Attributes:
-        is_smaller: A module, a, g and S -> whether they are.
+        is_smaller: A module, a, g and S -> whether they are, so that it takes no longer either.
         squared_norms: A module, a, g and S -> (S,) squared norms of the gradients of all its
             parameters together, and (S,) what these may be wrong by at most.
         weighted: A module, a and g, (B,) weights -> sums over rows of weighted gradients.
@@ -72,8 +72,8 @@ def _linear_gradients(
 
 
 def _linear_ghost_is_smaller(module: nn.Linear, a: Tensor, g: Tensor, subjects: int) -> bool:
-    # At equal size a Gram matrix takes as long as the gradient; at half of it, half.
-    return 2 * (a.numel() + g.numel()) <= subjects * module.weight.numel()
+    # At a quarter of the size, Gram matrices and a sum for all take as long as single gradients.
+    return 4 * (a.numel() + g.numel()) <= subjects * module.weight.numel()
 
 
 def _linear_squared_norms(
@@ -131,7 +131,8 @@ def _group_norm_gradients(
 ) -> dict[str, Tensor]:
     g = g.float()                                                          # (B, C, *space)
     normal = F.group_norm(a.float(), module.num_groups, eps=module.eps)    # (B, C, *space)
-    rows = {"weight": (normal * g).flatten(2).sum(dim=2), "bias": g.flatten(2).sum(dim=2)}
+    rows = {"weight": normal * g, "bias": g}
+    rows = {name: values.reshape(*values.shape[:2], -1).sum(dim=2) for name, values in rows.items()}
     return {name: row.view(subjects, -1, row.shape[1]).sum(dim=1) for name, row in rows.items()}
 
 
@@ -183,7 +184,7 @@ def _convolution_gradients(
 
 def _convolution_ghost_is_smaller(module: nn.Conv3d, a: Tensor, g: Tensor, subjects: int) -> bool:
     is_plain = (set(module.stride), set(module.dilation), module.groups) == ({1}, {1}, 1)
-    smaller = 2 * (a.numel() + g.numel()) <= subjects * module.weight.numel()
+    smaller = 4 * (a.numel() + g.numel()) <= subjects * module.weight.numel()
     return is_plain and smaller and len(a) == subjects  # with one view each
 
 

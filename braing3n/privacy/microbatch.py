@@ -75,13 +75,25 @@ class Microbatch:
                 add_subject(losses, self.subjects[number], total)
             else:
                 (factors[number],) = total.weigh([means[number]], [square])
+        if not any(factors):
+            return
         weights = torch.tensor(factors, device=self._squares.device)       # (S,)
-        chosen = weights.nonzero().flatten()
-        for name in list(self._held):  # each is let go of as soon as it is added
-            gradients = self._held.pop(name).flatten(1)
-            if len(chosen) < len(weights):  # 0 · NaN is NaN
-                gradients = gradients[chosen]
-            total.sums[name] += (weights[chosen] @ gradients).view(total.sums[name].shape)
+        while self._held:  # each is let go of as soon as it is added
+            name, gradients = self._held.popitem()
+            _add_weighted(total.sums[name], gradients, weights)
         while self._postponed:
             for name, found in self._postponed.pop()(weights.repeat_interleave(self.views)).items():
                 total.sums[name] += found
+
+
+def _add_weighted(into: Tensor, gradients: Tensor, weights: Tensor) -> None:
+    """Add the sum over subjects of (S, *shape) gradients, each times its weight."""
+    flat = gradients.flatten(1)                                            # (S, n)
+    weights = weights.to(flat.dtype)
+    if not weights.all():  # 0 · NaN is NaN
+        chosen = weights.nonzero().flatten()
+        flat, weights = flat[chosen], weights[chosen]
+    if into.is_contiguous() and into.dtype == flat.dtype:
+        into.view(-1).addmv_(flat.t(), weights)
+    else:  # with channels last
+        into += torch.mv(flat.t(), weights).view(into.shape)
