@@ -84,6 +84,7 @@ class Site:
         """
         place = (task.run, task.stage)
         if place not in self.marked_without_dp():
+            self.config.state_dir.mkdir(parents=True, exist_ok=True)
             append_text(self.config.state_dir / "without_dp.jsonl", json.dumps(place) + "\n")
 
     def marked_without_dp(self) -> list[tuple[str, StageName]]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Workers share the cores: with more threads than cores, small convolutions wait for one another and take
-# a hundred times as long. Before anything imports torch.
+# Workers share the cores: with more threads than cores, small convolutions wait for one another and
+# take a hundred times as long. Before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says nothing here: machines that run the suite share their cores.

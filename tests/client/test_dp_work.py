@@ -83,8 +83,10 @@ def test_a_site_restarted_at_round_k_still_trains_with_dp(clinic: Make) -> None:
     site.train()
     kept = site.site.config
     site.site = type(site.site)(kept)  # nothing of the first round is in memory: all is on the disk
-    replies = [site.train(round_index=number)[0] for number in (1, 2)]
-    gradients = [released_gradient(site, number) for number in (1, 2)]
+    replies, gradients = [], []
+    for number in (1, 2):  # a site keeps the moments of two rounds
+        replies.append(site.train(round_index=number)[0])
+        gradients.append(released_gradient(site, number))
     deviation = 1.5 * 0.1 / (0.4 * 5)
     for gradient in gradients:
         # Float32 moments are subtracted, and a sum of clipped gradients is below C = 0.1.
@@ -220,7 +222,7 @@ def test_a_stage_without_dp_takes_epsilon_from_all_that_follows(clinic: Make) ->
     site = clinic(without_dp=("pretrain",))
     site.freeze()
     first, _ = site.train()
-    assert (first.weight, first.metrics.keys()) == (7, {"loss", "trivial_loss"})  # 5 subjects' volumes
+    assert (first.weight, first.metrics.keys()) == (8, {"loss", "trivial_loss"})  # 5 subjects' volumes
     second, _ = site.train("decoder")
     for reply in (first, second):
         assert reply.privacy.void == "without_dp"
@@ -264,8 +266,7 @@ def test_another_cohorts_stage_without_dp_is_no_reason(clinic: Make) -> None:
 def test_an_update_is_what_the_network_was_moved_by(clinic: Make) -> None:
     site = clinic()
     _, vector = site.train()
-    like = {name: tensor for name, tensor in unpack(
-        vector, dict(initial_state(site))).items()}
+    like = unpack(vector, dict(initial_state(site)))
     assert all(torch.isfinite(tensor).all() for tensor in like.values())
     assert float(np.abs(vector).max()) < 0.01  # a step of AdamW at the warm-up's learning rate
 
