@@ -8,11 +8,13 @@ from typing import Any
 
 from braing3n.budget import BudgetConfig
 from braing3n.config import SiteConfig, load_site_config
-from braing3n.errors import ConfigError
+from braing3n.errors import ConfigError, LedgerError
 from braing3n.plan import STAGE_NAMES
 from braing3n.privacy.accountant import epsilon, spent
-from braing3n.privacy.ledger import FILE_NAME, load_history
+from braing3n.privacy.ledger import FILE_NAME, KEY_NAME, load_history
 from braing3n.privacy.ledger_history import History
+from braing3n.receipts import check_receipt
+from client.receipts import hold, kept_receipts
 from client.site import Site
 
 _LAST = 5
@@ -26,16 +28,27 @@ def look_at_ledger(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: The settings are wrong, or have no budget.
-        LedgerError: The ledger is damaged.
+        LedgerError: The ledger is damaged, gone, or not the one that the site's receipts are for.
+        ProtocolError: A receipt is damaged.
     """
     config = load_site_config(path)
     if config.budget is None:
         raise ConfigError(f"{path} has no budget", expected="`budget:` with epsilon and delta",
                           found="none", fix="this site trains without differential privacy; see "
                           "site_configs/example.yaml for what a budget looks like")
+    site = Site(config)
+    receipts = [receipt for receipt in kept_receipts(site) if receipt.site == config.name]
     if not (config.state_dir / FILE_NAME).exists():
+        if receipts or (config.state_dir / KEY_NAME).exists():
+            raise LedgerError(f"{config.state_dir / FILE_NAME} is gone", expected="the ledger of what "
+                              "this site has spent, as it has been in use", found="nothing",
+                              fix="restore the newest copy; this site trains no more without it")
         return _summary(config, config.budget, None)
-    return _summary(config, config.budget, load_history(config.state_dir))
+    history = load_history(config.state_dir)
+    for receipt in receipts:
+        check_receipt(receipt)
+        hold(receipt, history)
+    return _summary(config, config.budget, history)
 
 
 def _summary(config: SiteConfig, budget: BudgetConfig, history: History | None) -> dict[str, Any]:

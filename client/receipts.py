@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from braing3n.errors import LedgerError, ProtocolError
 from braing3n.files import append_text
 from braing3n.privacy.ledger import Ledger
+from braing3n.privacy.ledger_history import History
 from braing3n.privacy_messages import HeadClaim, Receipt
 from braing3n.protocol import Task
 from braing3n.receipts import check_receipt, receipt_line, sign_claim
@@ -41,10 +42,15 @@ def check_receipts(site: Site, task: Task, ledger: Ledger) -> None:
         _append(site, new)
     for receipt in [*kept, *new]:
         if receipt.site == site.config.name:
-            _hold(receipt, ledger)
+            hold(receipt, ledger)
 
 
-def _hold(receipt: Receipt, ledger: Ledger) -> None:
+def hold(receipt: Receipt, ledger: History) -> None:
+    """Check that a ledger still has the entry that a receipt is for.
+
+    Raises:
+        LedgerError: It lacks that entry, or has another in its place.
+    """
     there = ledger.head_at(receipt.seq) if receipt.seq <= ledger.head.seq else None
     if there is not None and there.digest == receipt.digest:
         return

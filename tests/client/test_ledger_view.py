@@ -9,6 +9,8 @@ from braing3n.errors import ConfigError, LedgerError
 from braing3n.privacy.accountant import epsilon
 from braing3n.privacy.ledger import open_ledger
 from braing3n.privacy.ledger_entry import WITHOUT_DP, MechanismRecord, SpentRecord
+from braing3n.receipts import receipt_line, sign_receipt
+from braing3n.signing import open_key
 from client.cli import app
 from client.ledger_view import describe_ledger, look_at_ledger
 
@@ -63,6 +65,9 @@ def test_the_command_prints_for_people_and_for_machines(site: Path) -> None:
 
 
 def test_a_site_that_has_spent_nothing_has_all_of_its_budget(site: Path) -> None:
+    (site.parent / "state" / "ledger.jsonl").rename(site.parent / "kept")
+    with pytest.raises(LedgerError, match="is gone"):  # its key says that there was one
+        look_at_ledger(site)
     for path in (site.parent / "state").iterdir():
         path.unlink()
     told = look_at_ledger(site)
@@ -84,3 +89,17 @@ def test_a_damaged_ledger_and_a_site_without_budget_are_told(site: Path) -> None
 def test_training_before_there_was_a_budget_voids_what_is_said_later(site: Path) -> None:
     (site.parent / "state" / "without_dp.jsonl").write_text('["r0", "pretrain"]\n["r1", "de')
     assert look_at_ledger(site)["is_void"]
+
+
+def test_a_ledger_that_was_cut_is_found_by_the_sites_own_receipts(site: Path) -> None:
+    state, coordinator = site.parent / "state", open_key(site.parent / "c.key", site.parent / "c.pub")
+    with open_ledger(state) as ledger:
+        head, key = ledger.head, ledger.public_key.text
+    receipt = sign_receipt(coordinator, number=0, previous="0" * 64, run="r1", site="a", seq=head.seq,
+                           digest=head.digest, site_key=key)
+    (state / "receipts.jsonl").write_bytes(receipt_line(receipt) + b"\n")
+    look_at_ledger(site)
+    lines = (state / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (state / "ledger.jsonl").write_bytes(b"".join(lines[:-1]))
+    with pytest.raises(LedgerError, match="not the one that the coordinator was shown"):
+        look_at_ledger(site)
