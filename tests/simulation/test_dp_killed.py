@@ -61,6 +61,19 @@ def run(cohort: Path, out: Path, sweep: str, kill: tuple[str, int] | None = None
     around(ledger, "append", "line")
     around(ledger_file.os, "fsync", "fsync")
     assert charging.outbox is outbox
+    write = os.write
+
+    def cut_short(descriptor: int, content: bytes) -> int:
+        """Stand for a power cut in the middle of a line of the ledger."""
+        nonlocal seen
+        if kill is not None and kill[0] == "half line" and content.startswith(b"{"):
+            seen += 1
+            if seen == kill[1]:
+                write(descriptor, content[: len(content) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+        return write(descriptor, content)
+
+    ledger_file.os.write = cut_short
 
     def site(message, context):
         reply = client_app(message, context)
@@ -117,7 +130,8 @@ def test_a_kill_loses_at_most_one_round_and_hides_no_spending(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [
-    *((kind, number) for kind in ("before line", "after line") for number in range(1, 13)),
+    *((kind, number) for kind in ("before line", "half line", "after line")
+      for number in range(1, 13)),
     *(("before keep", number) for number in (1, 3, 6)),
     *(("after keep", number) for number in (1, 4, 5)),
     *(("after gradient", number) for number in (1, 2, 6, 12)),
