@@ -13,7 +13,7 @@ from flwr.app import Context
 
 from braing3n.config import SiteConfig, load_site_config
 from braing3n.errors import ConfigError, ProtocolError
-from braing3n.files import append_text, digest_bytes, write_text
+from braing3n.files import digest_bytes, write_text
 from braing3n.plan import Part, Plan, StageName
 from braing3n.protocol import PROTOCOL_VERSION, Task
 from braing3n.weights import State, check_digest, load_weights, save_weights
@@ -83,9 +83,10 @@ class Site:
         A site that gets a budget later must not claim an ε for them; see `marked_without_dp`.
         """
         place = (task.run, task.stage)
-        if place not in self.marked_without_dp():
-            self.config.state_dir.mkdir(parents=True, exist_ok=True)
-            append_text(self.config.state_dir / "without_dp.jsonl", json.dumps(place) + "\n")
+        marked = self.marked_without_dp()
+        if place not in marked:  # written anew, as half a line of a killed site would spoil the next
+            write_text(self.config.state_dir / "without_dp.jsonl",
+                       "".join(json.dumps(each) + "\n" for each in [*marked, place]))
 
     def marked_without_dp(self) -> list[tuple[str, StageName]]:
         """Return the runs and stages that were trained on here while there was no budget."""

@@ -106,3 +106,13 @@ def test_questions_about_probes_are_counted_by_run_and_task_and_outlive_the_proc
     assert site.count_exchange("run-1", ["sex", "age"]) == {"sex": 1, "age": 1}
     assert Site(site.config).count_exchange("run-1", ["sex"]) == {"sex": 2, "age": 1}
     assert site.count_exchange("run-2", ["sex"]) == {"sex": 1}
+
+
+def test_half_a_mark_of_a_killed_site_does_not_spoil_the_next(site: Site) -> None:
+    site.config.state_dir.mkdir(exist_ok=True)
+    site.mark_without_dp(task(run="r1"))
+    path = site.config.state_dir / "without_dp.jsonl"
+    path.write_text(path.read_text() + '["r2", "pre')
+    site.mark_without_dp(task(run="r3"))
+    site.mark_without_dp(task(run="r3"))
+    assert site.marked_without_dp() == [("r1", "pretrain"), ("r3", "pretrain")]
