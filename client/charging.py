@@ -61,12 +61,10 @@ def charged(permit: Permit, whats: Sequence[What], work: Callable[[PrivacyReport
 
 
 def with_head(site: Site, run: str, reply: Reply) -> Reply:
-    """Return a reply with the ledger's head, where the site keeps one with entries."""
+    """Return a reply with the ledger's head, where the site keeps one."""
     if site.config.budget is None:
         return reply
     with open_ledger(site.config.state_dir) as ledger:
-        if ledger.head.seq < 0:
-            return reply
         return reply.model_copy(update={"head": claim_head(site, ledger, run)})
 
 
