@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from braing3n.plan import STAGE_NAMES, StageName
-from braing3n.yaml_files import StrictModel
+from braing3n.yaml_files import StrictModel, misfit
 
 EngineName = Literal["loop", "bookkeeping", "opacus"]
 
@@ -45,8 +45,11 @@ class BudgetConfig(StrictModel):
 
     @model_validator(mode="after")
     def _caps_within_the_budget(self) -> "BudgetConfig":
-        if any(cap > self.epsilon for cap in self.stage_epsilon.values()):
-            raise ValueError("stage_epsilon of at most epsilon")
+        above = [stage for stage, cap in self.stage_epsilon.items() if cap > self.epsilon]
+        if above:
+            raise misfit(self, {f"stage_epsilon.{stage}": (
+                f"at most the whole budget, `epsilon: {self.epsilon:g}`",
+                f"lower `stage_epsilon: {stage}:`, or leave it out") for stage in above})
         return self
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from braing3n.budget import BudgetConfig, ReleaseConfig
 from braing3n.errors import ConfigError
-from braing3n.yaml_files import StrictModel, load_yaml, parse
+from braing3n.yaml_files import StrictModel, load_yaml, misfit, parse
 
 Modality = Literal["T1w", "T2w", "FLAIR", "T1c", "unknown"]
 # How a linear probe is fitted; see docs/probes.md.
@@ -43,10 +43,16 @@ class DataConfig(StrictModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataConfig":
+        mistakes = {}
         if (self.folder is None) == (self.table is None):
-            raise ValueError("exactly one of folder and table")
+            key = "folder" if self.folder is None else "table"
+            mistakes[key] = ("exactly one of `folder` and `table`", "name one of the two under `data:`")
         if self.held_out + self.test >= 1:
-            raise ValueError("held_out and test below 1 together, so that some are trained on")
+            mistakes["test"] = (
+                f"below 1 together with `held_out: {self.held_out:g}`, so that some are trained on",
+                "make `held_out` or `test` smaller")
+        if mistakes:
+            raise misfit(self, mistakes)
         return self
 
 
@@ -65,8 +71,12 @@ class CacheConfig(StrictModel):
 
     @model_validator(mode="after")
     def _a_key_to_encrypt_with(self) -> "CacheConfig":
-        if self.encrypt != (self.key_file is not None):
-            raise ValueError("`encrypt: true` and a key_file, or neither")
+        if self.encrypt and self.key_file is None:
+            raise misfit(self, {"key_file": ("a file with the key, as `encrypt` is true",
+                                             "name a `key_file`, or leave `encrypt` out")})
+        if self.key_file is not None and not self.encrypt:
+            raise misfit(self, {"encrypt": ("true, as there is a `key_file`",
+                                            "write `encrypt: true`, or leave `key_file` out")})
         return self
 
 
@@ -93,15 +103,25 @@ class PreprocessingConfig(StrictModel):
 
     @model_validator(mode="after")
     def _what_the_tools_need(self) -> "PreprocessingConfig":
-        if (self.skull_strip == "hd-bet") != (self.hd_bet_model is not None):
-            raise ValueError("`skull_strip: hd-bet` and an hd_bet_model, or neither")
+        mistakes = {}
+        if self.skull_strip == "hd-bet" and self.hd_bet_model is None:
+            mistakes["hd_bet_model"] = ("the folder of HD-BET's model, for `skull_strip: hd-bet`",
+                                        "name `hd_bet_model`, or leave `skull_strip` out")
+        if self.hd_bet_model is not None and self.skull_strip != "hd-bet":
+            mistakes["skull_strip"] = ("`hd-bet`, as there is an `hd_bet_model`",
+                                       "write `skull_strip: hd-bet`, or leave `hd_bet_model` out")
         if self.registration == "affine" and self.template is None:
-            raise ValueError("a template for `registration: affine`")
+            mistakes["template"] = ("a stripped brain, for `registration: affine`",
+                                    "name a `template`, or leave `registration` out")
+        if mistakes:
+            raise misfit(self, mistakes)
         return self
 
 
 class SiteConfig(StrictModel):
-    """One site. Read at the site; of all this only `name` is ever sent.
+    """One site.
+
+    It is read at the site. Of all this only `name` is ever sent, and of a budget `delta` and `engine`.
 
     Attributes:
         name: The name that the consortium agreed on; it is what the others see.
@@ -133,20 +153,29 @@ class SiteConfig(StrictModel):
     def _nothing_passes_the_budget_by(self) -> "SiteConfig":
         if self.budget is None:
             return self
+        mistakes = {f"release.{key}": (
+            "`noised` or `withheld`, as the site has a `budget`",
+            f"write one of them for `release: {key}:`, or leave that out")
+            for key, how in self.release if how in ("exact", "bucketed")}
         if self.data.draw != "alone":
-            raise ValueError("`data: draw: alone` with a budget, so that no patient moves another")
+            mistakes["data.draw"] = (
+                "`alone`, as the site has a `budget`, so that no patient moves another",
+                "write `draw: alone` under `data:`")
         if self.probe_methods:
-            raise ValueError("no probe_methods with a budget, as their sums are exact")
-        exact = [key for key, how in self.release if how in ("exact", "bucketed")]
-        if exact:
-            raise ValueError(f"with a budget, `noised` or `withheld` for release: {', '.join(exact)}")
+            mistakes["probe_methods"] = (
+                "none, as the site has a `budget` and sums for probes are exact",
+                "take `probe_methods` out")
+        if mistakes:
+            raise misfit(self, mistakes)
         return self
 
     @model_validator(mode="after")
     def _noise_needs_a_budget(self) -> "SiteConfig":
         noised = [key for key, how in self.release if how == "noised"]
         if self.budget is None and noised:
-            raise ValueError(f"a budget, as release: {', '.join(noised)} is `noised` and charged")
+            raise misfit(self, {f"release.{key}": (
+                "not `noised` without a `budget` to charge it to",
+                "write a `budget:`, or `withheld` for what is not to leave") for key in noised})
         return self
 
 

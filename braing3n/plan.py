@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal, assert_never, get_args
 from pydantic import Field, model_validator
 
 from braing3n.files import canonical_json, digest_bytes
+from braing3n.optimizer_plan import OptimizerPlan, ServerOptimizerPlan
 from braing3n.presets import PresetName
 from braing3n.privacy_plan import PlanBudget, StagePrivacy
 from braing3n.probe_messages import MAX_PROBES, ProbeName
 from braing3n.sweep import apply_sweep
-from braing3n.yaml_files import StrictModel, load_yaml, parse
+from braing3n.yaml_files import StrictModel, load_yaml, misfit, parse
 
 StageName = Literal["pretrain", "decoder", "diffusion"]
 # What stages hand on, frozen.
@@ -22,50 +23,6 @@ Start = Literal["fresh", "phantom", "public"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-
-
-class OptimizerPlan(StrictModel):
-    """AdamW at a site, on a clock that counts rounds over all of the stage.
-
-    Attributes:
-        learning_rate: Peak of the schedule.
-        weight_decay: Decoupled weight decay.
-        clip_norm: The gradient's largest L2 norm.
-        warmup_rounds: Rounds of linear warm-up from 0; may be a fraction. A cosine follows.
-        proximal_mu: FedProx: weight of the pull back to the round's global weights; 0 is off.
-    """
-
-    learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    clip_norm: Positive = 1.0
-    warmup_rounds: Annotated[float, Field(ge=0)] = 0.5
-    proximal_mu: Annotated[float, Field(ge=0)] = 0.0
-
-
-class ServerOptimizerPlan(StrictModel):
-    """How the coordinator turns the mean update of a round into new global weights.
-
-    Attributes:
-        name: `fedavg` adds it; `fedavgm` adds it with Nesterov momentum; `fedadam` by Adam.
-        learning_rate: Step size; for fedavg, 1 is plain averaging. Left out, it is 1, and 0.01 for
-            fedadam, which moves every weight by about the step size whatever the update.
-        momentum: fedavgm's momentum and fedadam's first decay.
-        second_decay: fedadam's second decay.
-        tau: fedadam's smallest denominator.
-    """
-
-    name: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
-    learning_rate: Positive | None = None
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    second_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    tau: Positive = 1e-3
-
-    @property
-    def step_size(self) -> float:
-        """The learning rate that is given, or the optimiser's own."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return 0.01 if self.name == "fedadam" else 1.0
 
 
 class StagePlan(StrictModel):
@@ -93,15 +50,14 @@ class StagePlan(StrictModel):
     privacy: StagePrivacy | None = None
 
     @model_validator(mode="after")
-    def _steps_do_not_tell_a_number_of_scans(self) -> "StagePlan":
-        if self.privacy is not None and self.local_steps is None:
-            raise ValueError("local_steps, not local_epochs, with `privacy`")
-        return self
-
-    @model_validator(mode="after")
     def _one_measure_of_work(self) -> "StagePlan":
+        if self.privacy is not None and self.local_steps is None:  # epochs tell a number of scans
+            raise misfit(self, {"local_steps": ("a number of steps, as the stage has `privacy`",
+                                                "give local_steps, not local_epochs")})
         if (self.local_steps is None) == (self.local_epochs is None):
-            raise ValueError("exactly one of local_steps and local_epochs")
+            key = "local_steps" if self.local_steps is None else "local_epochs"
+            raise misfit(self, {key: ("exactly one of local_steps and local_epochs",
+                                      "give either local_steps or local_epochs")})
         return self
 
     def steps(self, num_volumes: int) -> int:
@@ -159,15 +115,17 @@ class DiffusionPlan(StagePlan):
     sampling_steps: Count = 50
 
     @model_validator(mode="after")
-    def _average_counts_steps(self) -> "DiffusionPlan":
+    def _average_and_guidance_have_what_they_need(self) -> "DiffusionPlan":
+        mistakes = {}
         if self.local_steps is None:
-            raise ValueError("local_steps, not local_epochs: the moving average counts steps")
-        return self
-
-    @model_validator(mode="after")
-    def _guidance_starts_from_what_was_trained(self) -> "DiffusionPlan":
+            mistakes["local_steps"] = ("a number of steps: the moving average counts steps",
+                                       "give local_steps, not local_epochs")
         if self.guidance != 1 and not self.condition_dropout:
-            raise ValueError("guidance other than 1 needs condition_dropout above 0")
+            mistakes["condition_dropout"] = (
+                f"above 0, as `guidance: {self.guidance:g}` starts from what is trained without "
+                "conditions", "raise `condition_dropout`, or write `guidance: 1`")
+        if mistakes:
+            raise misfit(self, mistakes)
         return self
 
 
@@ -209,27 +167,38 @@ class Plan(StrictModel):
     stages: StagePlans
 
     @model_validator(mode="after")
-    def _private_stages_have_a_budget(self) -> "Plan":
-        if self.budget is None and any(self.stage(name).privacy for name in STAGE_NAMES):
-            raise ValueError("a `budget`, as a stage has `privacy`")
-        return self
-
-    @model_validator(mode="after")
-    def _rounds_can_have_enough_sites(self) -> "Plan":
+    def _settings_fit_each_other(self) -> "Plan":
+        mistakes = {}
+        noised = [name for name in STAGE_NAMES if self.stage(name).privacy]
+        if self.budget is None and noised:
+            mistakes["budget"] = (
+                f"the most that a run may cost a site, as there is `privacy` in {', '.join(noised)}",
+                "write a `budget:` with its epsilon, or take `privacy` out of the stages")
         if self.sites_per_round is not None and self.sites_per_round < self.min_sites:
-            raise ValueError("sites_per_round of at least min_sites")
-        return self
-
-    @model_validator(mode="after")
-    def _each_probe_once(self) -> "Plan":
-        if len(set(self.probes)) < len(self.probes):
-            raise ValueError("each of the `probes` once")
+            mistakes["sites_per_round"] = (f"at least `min_sites: {self.min_sites}`",
+                                           "raise `sites_per_round`, or lower `min_sites`")
+        twice = {name for name in self.probes if self.probes.count(name) > 1}
+        if twice:
+            mistakes["probes"] = (f"each once, not {', '.join(sorted(twice))} twice",
+                                  "name each task of `probes` once")
+        if mistakes:
+            raise misfit(self, mistakes)
         return self
 
     @property
     def stage_names(self) -> tuple[StageName, ...]:
         """The stages of this run, in their order."""
         return STAGE_NAMES[:STAGE_NAMES.index(self.last_stage) + 1]
+
+    @property
+    def gathers_moments(self) -> bool:
+        """Whether sites are asked for latent moments, once, after the last round of the decoder.
+
+        Not where diffusion goes on from weights that were trained before: those are for latents as
+        they were normalised then.
+        """
+        goes_on = "diffusion" in self.stage_names and self.stages.diffusion.start != "fresh"
+        return "decoder" in self.stage_names and not goes_on
 
     def stage(self, name: StageName) -> PretrainPlan | DecoderPlan | DiffusionPlan:
         """Return the plan of one stage."""

@@ -39,14 +39,15 @@ class HeadClaim(StrictModel):
 class Receipt(StrictModel):
     """The coordinator's word that it was shown a head; sites keep each other's.
 
+    It holds the claim as the site signed it: a coordinator cannot give one for a head that no site
+    has ever had.
+
     Attributes:
         number: Of the run's receipts, from 0.
         previous: sha256 of the receipt before it, as a line of receipts.jsonl.
         run: The run.
         site: Whose head it is.
-        seq: As claimed.
-        digest: As claimed.
-        site_key: The key that signed the claim.
+        claim: What the site claimed.
         public_key: The coordinator's.
         signature: Of all other fields, by it.
     """
@@ -55,11 +56,24 @@ class Receipt(StrictModel):
     previous: Digest
     run: str
     site: str
-    seq: Annotated[int, Field(ge=0)]
-    digest: Digest
-    site_key: KeyText
+    claim: HeadClaim
     public_key: KeyText
     signature: KeyText
+
+    @property
+    def seq(self) -> int:
+        """The entry that the receipt is for."""
+        return self.claim.seq
+
+    @property
+    def digest(self) -> str:
+        """Its sha256."""
+        return self.claim.digest
+
+    @property
+    def site_key(self) -> str:
+        """The key that signed the claim."""
+        return self.claim.public_key
 
 
 class PrivacyReport(StrictModel):

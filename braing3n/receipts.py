@@ -5,6 +5,7 @@ from typing import Any
 
 from braing3n.errors import ProtocolError
 from braing3n.files import canonical_json, digest_bytes
+from braing3n.privacy.ledger_entry import NOTHING, Head
 from braing3n.privacy_messages import HeadClaim, Receipt
 from braing3n.signing import PublicKey, SigningKey
 
@@ -12,11 +13,21 @@ ZEROS = "0" * 64
 
 
 def sign_claim(
-    sign: Callable[[bytes], str], public_key: PublicKey, site: str, **fields: Any
+    sign: Callable[[bytes], str], public_key: PublicKey, site: str, *, head: Head,
+    anchor: Head = NOTHING,
 ) -> HeadClaim:
-    """Return a site's claim, signed by its ledger's key; `fields` are those of `HeadClaim`."""
-    unsigned = {**fields, "public_key": public_key.text}
-    return HeadClaim(**unsigned, signature=sign(_claimed(site, unsigned)))
+    """Return a site's claim, signed by its ledger's key.
+
+    Args:
+        sign: Signs with that key.
+        public_key: The key.
+        site: The site's agreed name.
+        head: How far the ledger goes.
+        anchor: The entry that the coordinator's last receipt was for, as the ledger holds it now.
+    """
+    unsigned = HeadClaim(seq=head.seq, digest=head.digest, anchor_seq=anchor.seq,
+                         anchor_digest=anchor.digest, public_key=public_key.text, signature="0")
+    return unsigned.model_copy(update={"signature": sign(_claimed(site, _unsigned(unsigned)))})
 
 
 def check_claim(claim: HeadClaim, site: str) -> None:
@@ -30,16 +41,17 @@ def check_claim(claim: HeadClaim, site: str) -> None:
 
 def sign_receipt(key: SigningKey, **fields: Any) -> Receipt:
     """Return a receipt, signed by the coordinator's key; `fields` are those of `Receipt`."""
-    unsigned = {**fields, "public_key": key.public.text}
-    return Receipt(**unsigned, signature=key.sign(canonical_json(unsigned)))
+    unsigned = Receipt(**fields, public_key=key.public.text, signature="0")
+    return unsigned.model_copy(update={"signature": key.sign(canonical_json(_unsigned(unsigned)))})
 
 
 def check_receipt(receipt: Receipt) -> None:
-    """Check that a receipt is signed by the key that it names.
+    """Check that a receipt is signed by the key that it names, and its claim by the site's.
 
     Raises:
-        ProtocolError: It is not.
+        ProtocolError: One of them is not.
     """
+    check_claim(receipt.claim, receipt.site)
     _check(receipt.public_key, receipt.signature, canonical_json(_unsigned(receipt)), "a receipt")
 
 

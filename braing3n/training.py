@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from braing3n.data.examples import Example
 from braing3n.errors import DivergedError
-from braing3n.plan import OptimizerPlan, StagePlan
+from braing3n.optimizer_plan import OptimizerPlan
+from braing3n.plan import StagePlan
 from braing3n.weights import State, load_weights, save_weights
 
 MAX_LOSSES = 64

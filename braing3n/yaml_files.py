@@ -3,13 +3,14 @@
 import difflib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from braing3n.errors import ConfigError
 
@@ -23,6 +24,27 @@ class StrictModel(BaseModel):
 
 
 Model = TypeVar("Model", bound=StrictModel)
+# The kind of pydantic's errors that `misfit` makes.
+_MISFIT = "misfit"
+
+
+def misfit(model: BaseModel, mistakes: Mapping[str, tuple[str, str]]) -> ValidationError:
+    """Return what a whole-model validator raises where keys do not fit each other: one error a key.
+
+    Raised inside a validator, pydantic puts the path of the section before each key.
+
+    Args:
+        model: What was read; what was found at a key is taken from it.
+        mistakes: For each key, with dots below the model (`release.counts`): what was expected of it,
+            and what to do.
+    """
+    errors: list[InitErrorDetails] = []
+    for key, (expected, fix) in mistakes.items():
+        value, is_given = _found_at(model, key)
+        told = {"expected": expected, "fix": fix, "note": "" if is_given else " (its default)"}
+        errors.append(InitErrorDetails(type=PydanticCustomError(_MISFIT, "{expected}", told),
+                                       loc=tuple(key.split(".")), input=value))
+    return ValidationError.from_exception_data(type(model).__name__, errors)
 
 
 class _Loader(yaml.SafeLoader):
@@ -98,18 +120,19 @@ def parse(model: type[Model], content: dict[str, Any], source: str) -> Model:
         # As JSON, because a tuple in a strict model is a list in YAML. NaN stays, and is refused.
         return model.model_validate_json(text)
     except ValidationError as error:
-        lines = [_describe(model, detail) for detail in _told_once(error.errors())]
+        details = _told_once(error.errors())
+        lines = [_describe(model, detail) for detail in details]
         raise ConfigError(
             f"{source} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}",
             expected=_listed([expected for expected, _ in lines]),
             found=_listed([found for _, found in lines]),
-            fix="mend these keys and run the command again",
+            fix=_fix(details),
         ) from error
 
 
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
     """Return (what was expected, what was found) for one of pydantic's errors."""
-    path = ".".join(str(part) for part in detail["loc"])
+    path = ".".join(str(part) or "''" for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         known = _fields_at(model, detail["loc"][:-1])
         close = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
@@ -118,6 +141,11 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
     if detail["type"] == "missing":
         return f"`{path}` is given", f"no `{path}`"
     message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    if not path:  # of the whole, by a rule that names no key
+        return message, _short(detail["input"])
+    if detail["type"] == _MISFIT:
+        found = f"`{path}: {_short(detail['input'])}`{detail['ctx']['note']}"
+        return f"`{path}`: {message}", f"no `{path}`" if detail["input"] is None else found
     meant = _description(model, detail["loc"])
     if detail["type"] == "string_pattern_mismatch" and meant:
         message = meant
@@ -128,6 +156,26 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
         close = difflib.get_close_matches(str(detail["input"]), choices, n=1, cutoff=0.4)
         message += f" (did you mean `{close[0]}`?)" if close else ""
     return f"`{path}`: {message}", f"`{path}: {_short(detail['input'])}`"
+
+
+def _fix(details: list[ErrorDetails]) -> str:
+    """Return what to do: what rules say of it, each once, and what holds for any mistake."""
+    said = dict.fromkeys(detail["ctx"]["fix"] for detail in details if detail["type"] == _MISFIT)
+    is_all = all(detail["type"] == _MISFIT for detail in details)
+    return "; ".join([*said, "then run the command again" if is_all else
+                      "mend these keys and run the command again"])
+
+
+def _found_at(model: BaseModel, key: str) -> tuple[Any, bool]:
+    """Return what a key holds, and whether that was given; else it is a default."""
+    found, is_given = model, True
+    for part in key.split("."):
+        if isinstance(found, BaseModel):
+            is_given = is_given and part in found.model_fields_set
+            found = getattr(found, part)
+        else:
+            found = found[part]
+    return list(found) if isinstance(found, tuple) else found, is_given
 
 
 def _told_once(details: list[ErrorDetails]) -> list[ErrorDetails]:

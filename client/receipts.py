@@ -21,12 +21,13 @@ FILE_NAME = "receipts.jsonl"
 def check_receipts(site: Site, task: Task, ledger: Ledger) -> None:
     """Keep the receipts that came with a task, of all sites, and hold the own one to the ledger.
 
-    The first receipt of a run fixes the key of its coordinator.
+    The first receipt of a run fixes the key of its coordinator. One for a head that this site's key
+    has not signed is not kept: what is kept is held to the ledger for good.
 
     Raises:
         ProtocolError: A receipt is not signed, or not by the key that the run began with.
         LedgerError: The ledger lacks an entry that the coordinator was shown, or has another in its
-            place: it was rolled back to a backup, or forked.
+            place: it was rolled back to a backup, or forked. Or it has another key.
     """
     kept = kept_receipts(site)
     keys = {receipt.public_key for receipt in kept if receipt.run == task.run}
@@ -36,6 +37,8 @@ def check_receipts(site: Site, task: Task, ledger: Ledger) -> None:
             raise ProtocolError("a receipt is not of this run's coordinator",
                                 expected="the key that the run began with", found="another",
                                 fix="ask the coordinator; nothing was spent")
+        if receipt.site == site.config.name:
+            _check_key(receipt, ledger)
         keys.add(receipt.public_key)
     new = [receipt for receipt in task.receipts if receipt not in kept]
     if new:
@@ -49,28 +52,34 @@ def hold(receipt: Receipt, ledger: History) -> None:
     """Check that a ledger still has the entry that a receipt is for.
 
     Raises:
-        LedgerError: It lacks that entry, or has another in its place.
+        LedgerError: It lacks that entry, or has another in its place, or has another key.
     """
+    _check_key(receipt, ledger)
     there = ledger.head_at(receipt.seq) if receipt.seq <= ledger.head.seq else None
     if there is not None and there.digest == receipt.digest:
         return
-    raise LedgerError(
-        "the ledger is not the one that the coordinator was shown",
-        expected=f"entry {receipt.seq} of sha256 {receipt.digest}",
-        found="no such entry" if there is None else f"sha256 {there.digest}",
-        fix="restore the newest ledger.jsonl: a copy from a backup hides what was spent since")
+    raise _other(f"entry {receipt.seq} of sha256 {receipt.digest}",
+                 "no such entry" if there is None else f"sha256 {there.digest}")
+
+
+def _check_key(receipt: Receipt, ledger: History) -> None:
+    if receipt.site_key != ledger.public_key.text:
+        raise _other(f"the key {receipt.site_key}", f"the key {ledger.public_key.text}")
+
+
+def _other(expected: str, found: str) -> LedgerError:
+    return LedgerError(
+        "the ledger is not the one that the coordinator was shown", expected=expected, found=found,
+        fix="restore the newest ledger.jsonl with its key: a copy from a backup hides what was spent "
+            "since. If nothing was restored here, ask the coordinator")
 
 
 def claim_head(site: Site, ledger: Ledger, run: str) -> HeadClaim:
     """Return the site's signed word on how far its ledger goes."""
     own = [receipt for receipt in kept_receipts(site)
            if receipt.site == site.config.name and receipt.run == run]
-    anchor = ledger.head_at(own[-1].seq) if own else None
-    return sign_claim(
-        ledger.sign, ledger.public_key, site.config.name, seq=ledger.head.seq,
-        digest=ledger.head.digest,
-        anchor_seq=-1 if anchor is None else anchor.seq,
-        anchor_digest="0" * 64 if anchor is None else anchor.digest)
+    anchor = ledger.head_at(own[-1].seq if own else -1)
+    return sign_claim(ledger.sign, ledger.public_key, site.config.name, head=ledger.head, anchor=anchor)
 
 
 def kept_receipts(site: Site) -> list[Receipt]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from braing3n.errors import ProtocolError
-from braing3n.plan import ServerOptimizerPlan
+from braing3n.optimizer_plan import ServerOptimizerPlan
 from braing3n.weights import Vector
 
 Wide = npt.NDArray[np.float64]

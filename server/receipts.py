@@ -61,8 +61,7 @@ class ReceiptBook:
             self._key = open_key(self._folder / KEY_NAME, self._folder / PUBLIC_NAME)
         receipt = sign_receipt(
             self._key, number=0 if self._last is None else self._last.number + 1,
-            previous=receipt_digest(self._last), run=self._run, site=site, seq=claim.seq,
-            digest=claim.digest, site_key=claim.public_key)
+            previous=receipt_digest(self._last), run=self._run, site=site, claim=claim)
         append_text(self._folder / FILE_NAME, receipt_line(receipt).decode() + "\n")
         self._take(receipt)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from braing3n.errors import ConfigError
-from braing3n.plan import Plan, ServerOptimizerPlan
+from braing3n.optimizer_plan import ServerOptimizerPlan
+from braing3n.plan import Plan
 
 Kind = Literal["local", "federated", "pooled", "without", "drawn"]
 OPTIMIZERS = ("fedavg", "fedavgm", "fedadam")

@@ -63,19 +63,42 @@ def test_a_budget_that_is_none_is_told_with_its_place(
     assert "budget" in str(wrong.value)
 
 
-@pytest.mark.parametrize(("change", "why"), [
-    ({"data": {"folder": "bids"}}, "draw: alone"),
-    ({"probe_methods": ["ridge"]}, "no probe_methods with a budget"),
-    ({"release": {"counts": "exact"}}, "release: counts"),
-    ({"release": {"counts": "bucketed"}}, "release: counts"),
-    ({"release": {"losses": "exact"}}, "release: losses"),
-    ({"release": {"metrics": "exact", "moments": "exact"}}, "metrics, moments"),
+@pytest.mark.parametrize(("change", "key", "found", "fix"), [
+    ({"data": {"folder": "bids"}}, "data.draw", "even` (its default)", "write `draw: alone`"),
+    ({"data": {"folder": "bids", "draw": "even"}}, "data.draw", "even`", "write `draw: alone`"),
+    ({"probe_methods": ["ridge"]}, "probe_methods", "['ridge']`", "take `probe_methods` out"),
+    ({"release": {"counts": "exact"}}, "release.counts", "exact`", "`release: counts:`"),
+    ({"release": {"counts": "bucketed"}}, "release.counts", "bucketed`", "`release: counts:`"),
+    ({"release": {"losses": "exact"}}, "release.losses", "exact`", "`release: losses:`"),
+    ({"release": {"metrics": "exact"}}, "release.metrics", "exact`", "`release: metrics:`"),
+    ({"release": {"moments": "exact"}}, "release.moments", "exact`", "`release: moments:`"),
 ])
-def test_nothing_exact_passes_a_budget_by(
-    load: Callable[..., SiteConfig], change: dict[str, Any], why: str
+def test_what_passes_a_budget_by_is_refused_with_its_key(
+    load: Callable[..., SiteConfig], change: dict[str, Any], key: str, found: str, fix: str
 ) -> None:
-    with pytest.raises(ConfigError, match=why):
+    with pytest.raises(ConfigError, match="1 mistake") as wrong:
         load(budget=BUDGET, **change)
+    assert wrong.value.expected.startswith(f"`{key}`: ")
+    assert "as the site has a `budget`" in wrong.value.expected
+    assert wrong.value.found == f"`{key}: {found}"
+    assert fix in wrong.value.fix
+
+
+def test_all_that_passes_a_budget_by_is_told_at_once(load: Callable[..., SiteConfig]) -> None:
+    with pytest.raises(ConfigError, match="4 mistakes") as wrong:
+        load(budget=BUDGET, data={"folder": "bids"}, probe_methods=["ridge"],
+             release={"metrics": "exact", "moments": "exact"})
+    for key in ("data.draw", "probe_methods", "release.metrics", "release.moments"):
+        assert f"`{key}`: " in wrong.value.expected
+
+
+def test_a_cap_above_the_whole_budget_is_named(load: Callable[..., SiteConfig]) -> None:
+    with pytest.raises(ConfigError, match="1 mistake") as wrong:
+        load(budget={**BUDGET, "stage_epsilon": {"pretrain": 1.0, "decoder": 9.0}})
+    assert wrong.value.expected == (
+        "`budget.stage_epsilon.decoder`: at most the whole budget, `epsilon: 8`")
+    assert wrong.value.found == "`budget.stage_epsilon.decoder: 9.0`"
+    assert "lower `stage_epsilon: decoder:`" in wrong.value.fix
 
 
 @pytest.mark.parametrize("what", get_args(Release))
@@ -84,8 +107,11 @@ def test_what_is_noised_needs_a_budget_to_be_charged_to(
 ) -> None:
     load(budget=BUDGET, release={what: "noised"})
     load(release={what: "withheld"})
-    with pytest.raises(ConfigError, match="a budget, as release"):
+    with pytest.raises(ConfigError, match="1 mistake") as wrong:
         load(release={what: "noised"})
+    assert wrong.value.expected == f"`release.{what}`: not `noised` without a `budget` to charge it to"
+    assert wrong.value.found == f"`release.{what}: noised`"
+    assert "write a `budget:`" in wrong.value.fix
 
 
 def test_a_stage_without_dp_never_sends_in_full_what_was_to_be_noised() -> None:

@@ -80,7 +80,7 @@ def test_a_choice_of_scans_that_is_not_known_is_refused(tmp_path: Path, choice: 
     ({"name": "Hospital A"}, ["1 mistake", "1 to 40 small letters, digits and hyphens"]),
     ({"data": {"folder": "d", "held_out": 20}}, ["1 mistake", "less than 1: a share, such as 0.2"]),
     ({"data": {"folder": "d", "modalities": ["T1"]}}, ["1 mistake", "did you mean `T1w`?"]),
-    ({"preprocessing": {"skull_strip": "hd-bet"}}, ["an hd_bet_model", "{skull_strip: hd-bet}"]),
+    ({"preprocessing": {"skull_strip": "hd-bet"}}, ["no `preprocessing.hd_bet_model`"]),
 ])
 def test_a_mistake_is_told_once_and_in_words_that_lead_on(tmp_path, change, words) -> None:
     (tmp_path / "d").mkdir()
@@ -89,3 +89,41 @@ def test_a_mistake_is_told_once_and_in_words_that_lead_on(tmp_path, change, word
     with pytest.raises(ConfigError) as caught:
         load_site_config(path)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+BOTH = {"folder": "bids", "table": "t.csv"}
+
+
+@pytest.mark.parametrize(("change", "expected", "found", "fix"), [
+    ({"data": {}}, "`data.folder`: exactly one of `folder` and `table`", "no `data.folder`", "data:"),
+    ({"data": BOTH}, "`data.table`: exactly one of `folder` and `table`", "`data.table: t.csv`",
+     "data:"),
+    ({"data": {"folder": "bids", "held_out": 0.6, "test": 0.4}},
+     "`data.test`: below 1 together with `held_out: 0.6`", "`data.test: 0.4`", "smaller"),
+    ({"cache": {"encrypt": True}}, "`cache.key_file`: a file with the key", "no `cache.key_file`",
+     "name a `key_file`"),
+    ({"cache": {"key_file": "key"}}, "`cache.encrypt`: true", "`cache.encrypt: False` (its default)",
+     "write `encrypt: true`"),
+    ({"preprocessing": {"skull_strip": "hd-bet"}}, "`preprocessing.hd_bet_model`: the folder",
+     "no `preprocessing.hd_bet_model`", "name `hd_bet_model`"),
+    ({"preprocessing": {"hd_bet_model": "m"}}, "`preprocessing.skull_strip`: `hd-bet`",
+     "`preprocessing.skull_strip: none` (its default)", "write `skull_strip: hd-bet`"),
+    ({"preprocessing": {"registration": "affine"}}, "`preprocessing.template`: a stripped brain",
+     "no `preprocessing.template`", "name a `template`"),
+])
+def test_keys_that_do_not_fit_each_other_are_named(
+    tmp_path: Path, change: dict, expected: str, found: str, fix: str
+) -> None:
+    with pytest.raises(ConfigError, match="1 mistake") as caught:
+        load_site_config(write(tmp_path, **change))
+    assert caught.value.expected.startswith(expected)
+    assert caught.value.found == found
+    assert fix in caught.value.fix
+
+
+def test_two_rules_that_are_broken_are_told_at_once(tmp_path: Path) -> None:
+    data = {**BOTH, "held_out": 0.6, "test": 0.4}
+    with pytest.raises(ConfigError, match="3 mistakes") as caught:
+        load_site_config(write(tmp_path, data=data, cache={"encrypt": True}))
+    for key in ("`data.table`", "`data.test`", "`cache.key_file`"):
+        assert key in caught.value.expected

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from braing3n.data.examples import Example
 from braing3n.dp_training import Mechanism, TrainedWithDP, drawn_views, train_round_with_dp
-from braing3n.plan import OptimizerPlan, PretrainPlan
+from braing3n.optimizer_plan import OptimizerPlan
+from braing3n.plan import PretrainPlan
 from braing3n.privacy.noise import SecureRandom
 from braing3n.privacy_plan import StagePrivacy
 from braing3n.training import learning_rate

@@ -35,11 +35,6 @@ def test_a_sweep_may_set_what_the_file_leaves_to_its_default() -> None:
     assert plan.stages.pretrain.server.name == "fedadam"
 
 
-def test_the_moving_average_needs_steps() -> None:
-    with pytest.raises(ConfigError, match="the moving average counts steps"):
-        load_plan(DEMO, "stages.diffusion.local_steps=null stages.diffusion.local_epochs=1")
-
-
 @pytest.mark.parametrize("sweep", ["seed", "a.b=3", "name=[x", "stages.nothing.rounds=3", "ronds=3",
                                    "seed=1.5", "preset=huge", "epsilon=.nan"])
 def test_a_sweep_that_does_not_fit_is_refused(sweep: str) -> None:
@@ -47,20 +42,49 @@ def test_a_sweep_that_does_not_fit_is_refused(sweep: str) -> None:
         load_plan(DEMO, sweep)
 
 
-def test_work_is_given_in_steps_or_in_epochs_but_not_both_or_neither() -> None:
-    with pytest.raises(ConfigError, match="exactly one of local_steps and local_epochs"):
-        load_plan(DEMO, "stages.decoder.local_epochs=1")
-    with pytest.raises(ConfigError, match="exactly one of local_steps and local_epochs"):
-        load_plan(DEMO, "stages.decoder.local_steps=null")
+@pytest.mark.parametrize(("sweep", "key", "expected", "found", "fix"), [
+    ("stages.decoder.local_epochs=1", "stages.decoder.local_epochs", "exactly one of local_steps",
+     "`stages.decoder.local_epochs: 1.0`", "either local_steps or local_epochs"),
+    ("stages.decoder.local_steps=null", "stages.decoder.local_steps", "exactly one of local_steps",
+     "no `stages.decoder.local_steps`", "either local_steps or local_epochs"),
+    ("stages.diffusion.local_steps=null stages.diffusion.local_epochs=1",
+     "stages.diffusion.local_steps", "a number of steps: the moving average counts steps",
+     "no `stages.diffusion.local_steps`", "local_steps, not local_epochs"),
+    ("stages.diffusion.condition_dropout=0 stages.diffusion.guidance=2",
+     "stages.diffusion.condition_dropout", "above 0, as `guidance: 2`",
+     "`stages.diffusion.condition_dropout: 0.0`", "raise `condition_dropout`"),
+    ("min_sites=3 sites_per_round=2", "sites_per_round", "at least `min_sites: 3`",
+     "`sites_per_round: 2`", "raise `sites_per_round`"),
+    ("probes=[age,sex,age]", "probes", "each once, not age twice", "`probes: ['age', 'sex', 'age']`",
+     "name each task"),
+])
+def test_keys_that_do_not_fit_each_other_are_named(
+    sweep: str, key: str, expected: str, found: str, fix: str
+) -> None:
+    with pytest.raises(ConfigError, match="1 mistake") as wrong:
+        load_plan(DEMO, sweep)
+    assert wrong.value.expected.startswith(f"`{key}`: {expected}")
+    assert wrong.value.found == found
+    assert fix in wrong.value.fix
+
+
+def test_rules_of_a_plan_that_are_broken_are_told_at_once() -> None:
+    with pytest.raises(ConfigError, match="2 mistakes") as wrong:
+        load_plan(DEMO, "min_sites=3 sites_per_round=2 probes=[age,age]")
+    assert "`sites_per_round`: " in wrong.value.expected
+    assert "`probes`: " in wrong.value.expected
+
+
+def test_a_sites_key_in_a_plan_is_named() -> None:
+    with pytest.raises(ConfigError, match="no key `probe_methods`"):
+        load_plan(DEMO, "probe_methods=[ridge]")
+
+
+def test_epochs_become_steps_by_the_number_of_volumes() -> None:
     plan = load_plan(DEMO, "stages.decoder.local_steps=null stages.decoder.local_epochs=2 "
                            "stages.decoder.batch_size=4")
     assert plan.stages.decoder.steps(30) == 15
     assert plan.stages.decoder.steps(1) == 1
-
-
-def test_a_plan_that_draws_fewer_sites_than_a_round_needs_is_refused() -> None:
-    with pytest.raises(ConfigError, match="sites_per_round of at least min_sites"):
-        load_plan(DEMO, "min_sites=3 sites_per_round=2")
 
 
 def test_the_stages_of_a_run_end_with_the_last_one() -> None:

@@ -36,14 +36,21 @@ def test_numbers_that_mean_nothing_are_no_plan(sweep: str) -> None:
 
 
 def test_a_stage_with_privacy_needs_a_budget() -> None:
-    with pytest.raises(ConfigError, match="a `budget`"):
-        load_plan(DEMO, "budget=null")
+    with pytest.raises(ConfigError, match="1 mistake") as wrong:
+        load_plan(DEMO, "budget=null stages.decoder.privacy=null")
+    assert wrong.value.expected.startswith("`budget`: the most that a run may cost a site, as there is "
+                                           "`privacy` in pretrain, diffusion")
+    assert wrong.value.found == "no `budget`"
+    assert "write a `budget:`" in wrong.value.fix
 
 
 def test_the_number_of_steps_may_not_come_from_the_number_of_scans() -> None:
     sweep = "stages.pretrain.local_steps=null stages.pretrain.local_epochs=1"
-    with pytest.raises(ConfigError, match="local_steps, not local_epochs"):
+    with pytest.raises(ConfigError, match="local_steps, not local_epochs") as wrong:
         load_plan(DEMO, sweep)
+    assert wrong.value.expected == (
+        "`stages.pretrain.local_steps`: a number of steps, as the stage has `privacy`")
+    assert wrong.value.found == "no `stages.pretrain.local_steps`"
     assert load_plan(PLAIN, sweep).stages.pretrain.local_epochs == 1
 
 

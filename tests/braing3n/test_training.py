@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from braing3n.data.examples import Example
 from braing3n.errors import DivergedError
-from braing3n.plan import OptimizerPlan, PretrainPlan
+from braing3n.optimizer_plan import OptimizerPlan
+from braing3n.plan import PretrainPlan
 from braing3n.training import batches, learning_rate, seed_for, thin, train_round
 
 

@@ -3,9 +3,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError, model_validator
 
+import simulation
+from braing3n.budget import BudgetConfig
+from braing3n.config import SiteConfig
 from braing3n.errors import ConfigError
-from braing3n.yaml_files import StrictModel, load_yaml, parse
+from braing3n.plan import Plan
+from braing3n.yaml_files import StrictModel, load_yaml, misfit, parse
 
 
 class Inner(StrictModel):
@@ -16,6 +21,21 @@ class Inner(StrictModel):
 class Outer(StrictModel):
     name: str
     inner: Inner
+
+
+class Ordered(StrictModel):
+    low: int = 0
+    high: int = 1
+    inner: Inner | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Ordered":
+        if self.inner is not None and self.inner.rounds > self.high:
+            raise misfit(self, {"low": ("less", "lower `low`"),
+                                "inner.rounds": ("at most high", "lower `rounds`")})
+        if self.low > self.high:
+            raise ValueError("low is at most high")  # names no key
+        return self
 
 
 def write(folder: Path, text: str) -> Path:
@@ -95,3 +115,66 @@ def test_no_content_ends_in_anything_but_a_model_or_a_config_error(content: dict
 def test_a_folder_in_place_of_a_file_gets_advice_of_its_own(tmp_path):
     with pytest.raises(ConfigError, match="name a file in it"):
         load_yaml(tmp_path)
+
+
+def test_a_rule_over_several_keys_names_each_with_what_was_found_and_what_to_do() -> None:
+    class Whole(StrictModel):
+        part: Ordered
+
+    with pytest.raises(ConfigError) as caught:
+        parse(Whole, {"part": {"inner": {"rounds": 3}}}, "x.yaml")
+    assert str(caught.value) == (
+        "x.yaml has 2 mistakes\n"
+        "  expected: \n    1. `part.low`: less\n    2. `part.inner.rounds`: at most high\n"
+        "  found:    \n    1. `part.low: 0` (its default)\n    2. `part.inner.rounds: 3`\n"
+        "  to do:    lower `low`; lower `rounds`; then run the command again")
+
+
+def test_a_rule_that_names_no_key_is_told_without_an_empty_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Ordered, {"low": 3, "high": 2}, "x.yaml")
+    assert caught.value.expected == "low is at most high"
+    assert caught.value.found == "{low: 3, high: 2}"
+
+
+def test_a_key_that_is_empty_is_shown_as_such() -> None:
+    with pytest.raises(ConfigError, match=r"no key `inner\.''`"):
+        parse(Outer, {"name": "a", "inner": {"rounds": 1, "": 2}}, "x.yaml")
+
+
+def test_a_misfit_is_an_error_of_values_where_nothing_is_parsed() -> None:
+    with pytest.raises(ValidationError) as caught:
+        BudgetConfig(epsilon=1.0, stage_epsilon={"decoder": 2.0})
+    assert [error["loc"] for error in caught.value.errors()] == [("stage_epsilon", "decoder")]
+
+
+SECTIONS = [*SiteConfig.model_fields, *Plan.model_fields, "low", "high", "inner", ""]
+KEYS = st.sampled_from([*SECTIONS, "draw", "folder", "table", "epsilon", "stage_epsilon", "counts",
+                        "pretrain", "privacy", "local_steps", "rounds", "encrypt", "key_file"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 9) | st.floats(-1, 2) | st.text("abc/", max_size=4)
+    | st.sampled_from(["exact", "noised", "hd-bet", "affine", "even"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12)
+
+
+SITE = {"name": "a", "data": {"folder": "bids"}, "state_dir": "s"}
+PLAN = load_yaml(Path(simulation.__file__).parent / "plans" / "demo-dp.yaml")
+# Rules over several keys hold where each key by itself is right.
+ADDED = st.fixed_dictionaries({}, optional={
+    "low": st.integers(0, 3), "high": st.integers(0, 3),
+    "budget": st.sampled_from([None, {"epsilon": 1.0}]),
+    "release": st.sampled_from([{"counts": "exact"}, {"losses": "noised"}]),
+    "probe_methods": st.just(["ridge"]), "probes": st.just(["age", "age"]),
+    "sites_per_round": st.just(1), "cache": st.just({"encrypt": True})})
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=6) | ADDED,
+       st.sampled_from([(SiteConfig, {}), (SiteConfig, SITE), (Plan, PLAN), (Ordered, {})]))
+def test_no_message_has_an_empty_key(change: dict, whole: tuple[type[StrictModel], dict]) -> None:
+    model, content = whole
+    known = {key: value for key, value in change.items() if key in model.model_fields}
+    try:
+        for given_keys in (known, change):
+            parse(model, {**content, **given_keys}, "x.yaml")
+    except ConfigError as error:
+        assert "``" not in str(error)

@@ -9,8 +9,10 @@ import pytest
 
 from braing3n.errors import LedgerError, ProtocolError
 from braing3n.privacy.ledger import Ledger, load_history, open_ledger
-from braing3n.privacy_messages import Receipt
-from braing3n.receipts import check_claim, receipt_line, sign_claim
+from braing3n.privacy.ledger_entry import Head
+from braing3n.privacy_messages import HeadClaim, Receipt
+from braing3n.receipts import check_claim, receipt_digest, receipt_line, sign_claim, sign_receipt
+from braing3n.signing import open_key
 from client.receipts import check_receipts, claim_head, kept_receipts
 from server.receipts import ReceiptBook
 
@@ -65,8 +67,7 @@ def test_those_of_other_sites_are_kept_and_not_held_to_the_own_ledger(
         for _ in range(9):
             ledger.note("spent")
         shown.book.give("site-b", sign_claim(
-            ledger.sign, ledger.public_key, "site-b", seq=ledger.head.seq, digest=ledger.head.digest,
-            anchor_seq=-1, anchor_digest="0" * 64))
+            ledger.sign, ledger.public_key, "site-b", head=ledger.head))
     shown.take(*shown.show())
     assert [one.site for one in kept_receipts(shown.site.site)] == ["site-a", "site-b"]
 
@@ -133,6 +134,30 @@ def test_a_fork_stops_the_site_though_it_is_as_long_or_longer(
         assert "sha256" in stopped.value.found
 
 
+def test_a_receipt_for_a_head_that_the_site_never_had_is_refused_and_not_kept(
+    shown: Shown, tmp_path: Path
+) -> None:
+    """A coordinator cannot stop a site for good by a receipt that it made up."""
+    shown.take(*shown.show())
+    (kept,) = kept_receipts(shown.site.site)
+    coordinator = open_key(tmp_path / "run" / "receipts.key", tmp_path / "run" / "receipts.pub")
+    far = Head(seq=99, digest="f" * 64)
+
+    def made_up(claim: HeadClaim) -> Receipt:
+        return sign_receipt(coordinator, number=1, previous=receipt_digest(kept), run="r1",
+                            site="site-a", claim=claim)
+
+    own = kept.claim.model_copy(update={"seq": far.seq, "digest": far.digest})
+    with pytest.raises(ProtocolError, match="wrong signature"):
+        shown.take(made_up(own))
+    # By a key of the coordinator's, under the site's name.
+    with pytest.raises(LedgerError, match="not the one") as stopped:
+        shown.take(made_up(sign_claim(coordinator.sign, coordinator.public, "site-a", head=far)))
+    assert stopped.value.found.startswith("the key ")
+    assert kept_receipts(shown.site.site) == [kept]
+    shown.take(kept)
+
+
 def test_a_ledger_begun_anew_stops_the_site_though_its_key_and_all_is_gone(shown: Shown) -> None:
     shown.spend()
     newest = shown.show()
@@ -161,7 +186,7 @@ def test_a_receipt_of_another_run_or_one_that_was_changed_is_refused_and_not_kep
     with pytest.raises(ProtocolError, match="not of this run's coordinator"):
         shown.take(receipt, run="r2")
     with pytest.raises(ProtocolError, match="wrong signature"):
-        shown.take(receipt.model_copy(update={"seq": 7}))
+        shown.take(receipt.model_copy(update={"number": 7}))
     assert kept_receipts(shown.site.site) == []
 
 

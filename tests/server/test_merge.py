@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braing3n.errors import ProtocolError
-from braing3n.plan import ServerOptimizerPlan
+from braing3n.optimizer_plan import ServerOptimizerPlan
 from server.merge import AveragedWeights, ExactMean, ServerOptimizer
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from braing3n.errors import LedgerError, OutputError, ProtocolError
+from braing3n.privacy.ledger_entry import Head
 from braing3n.privacy_messages import HeadClaim, Receipt
 from braing3n.receipts import sign_claim
 from braing3n.signing import SigningKey, open_key
@@ -22,8 +23,8 @@ def book(tmp_path: Path) -> ReceiptBook:
 
 def claim(key: SigningKey, seq: int, digest: str = "a", anchor: tuple[int, str] = (-1, "0"),
           site: str = "a") -> HeadClaim:
-    return sign_claim(key.sign, key.public, site, seq=seq, digest=digest * 64, anchor_seq=anchor[0],
-                      anchor_digest=anchor[1] * 64)
+    return sign_claim(key.sign, key.public, site, head=Head(seq=seq, digest=digest * 64),
+                      anchor=Head(seq=anchor[0], digest=anchor[1] * 64))
 
 
 def test_each_new_head_gets_a_receipt_and_a_known_one_none(book: ReceiptBook, key: SigningKey,
