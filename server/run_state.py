@@ -128,7 +128,7 @@ class RunFolder:
             "schema": 1, "id": self.run_id, "name": self.plan.name, "status": self.status,
             "plan_digest": self.plan.digest, "encoder_digest": encoder and encoder.digest,
             "started": self._started, "ended": None if self.status == "running" else _now(),
-            "privacy": summary_of(account), "privacy_by_site": account,
+            "privacy": summary_of(account, self.plan.budget), "privacy_by_site": account,
             "versions": versions(), "code_digest": self.code_digest,
             "sites": list(self.sites), "stage_names": list(self.plan.stage_names),
             "strangers": self.strangers, "stages": [record.as_json() for record in self.records],

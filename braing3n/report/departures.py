@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from braing3n.report.privacy_table import is_dp, sites_with_dp
+from braing3n.report.privacy_table import is_dp, is_unspent, sites_with_dp
 from braing3n.report.run_folder import MetricLine, RunRecord
 
 # In a cell of a table.
@@ -20,7 +20,8 @@ class Departures:
         answers: The number of answers.
         each: Bytes of an answer, on average.
         plain: Sites without differential privacy.
-        noised: Sites that trained all their stages with it.
+        noised: Sites that trained with it, and no stage without.
+        unspent: Sites with a budget that released nothing of their patients.
         partly: Sites with a budget that trained some stages without it, and which.
         losses: Of the sites with noise, those whose training losses left with it.
         metrics: Of them, those whose held-out metrics left with noise; the others withheld them.
@@ -32,6 +33,7 @@ class Departures:
     each: str
     plain: tuple[str, ...]
     noised: tuple[str, ...]
+    unspent: tuple[str, ...]
     partly: tuple[str, ...]
     losses: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -61,13 +63,16 @@ def departures(record: RunRecord, lines: Sequence[MetricLine]) -> Departures:
     accounts = record.privacy_by_site
     without = {site: [stage for stage, told in account.stages.items() if not is_dp(told)]
                for site, account in accounts.items() if account.stages}
+    unspent = tuple(site for site in without if all(map(is_unspent, accounts[site].stages.values())))
     answered = sites_in(record)
     return Departures(
         up=human_bytes(up), down=human_bytes(down), answers=f"{answers:,}",
         each=human_bytes(up / answers) if answers else "nothing",
         plain=tuple(site for site in record.sites if site not in without and site in answered),
-        noised=tuple(site for site, stages in without.items() if not stages),
-        partly=tuple(f"{site} ({', '.join(stages)})" for site, stages in without.items() if stages),
+        noised=tuple(site for site, stages in without.items() if not stages and site not in unspent),
+        unspent=unspent,
+        partly=tuple(f"{site} ({', '.join(stages)})" for site, stages in without.items()
+                     if stages and site not in unspent),
         losses=_told_with_dp(record, lines, "train"), metrics=_told_with_dp(record, lines, "evaluate"))
 
 

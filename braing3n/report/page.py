@@ -13,17 +13,20 @@ from braing3n.report.departures import departures, human_bytes, sites_in
 from braing3n.report.picture_files import PICTURE_NAMES, load_generated, load_pictures
 from braing3n.report.privacy_figure import spending_figure
 from braing3n.report.privacy_table import (
+    REFUSALS,
     PrivacyRow,
     privacy_rows,
-    promises,
+    refusals,
     sites_with_dp,
     starts_in_words,
+    statements,
     unprotected,
 )
 from braing3n.report.probe_table import probe_rows
 from braing3n.report.run_folder import (
     Exchange,
     MetricLine,
+    PlanLimit,
     RunRecord,
     StageRecord,
     load_metrics,
@@ -32,12 +35,6 @@ from braing3n.report.run_folder import (
     load_run,
 )
 from braing3n.report.stage_table import findings, stage_row
-
-# Words of sites that say little to people.
-_REFUSALS = {"budget": "refused: more than its privacy budget allows",
-             "policy": "refused: its settings do not allow it",
-             "replay": "refused: a task for what it had released before",
-             "ledger": "refused: its privacy ledger is damaged, or not the one that was seen before"}
 
 
 @dataclass(frozen=True)
@@ -54,20 +51,22 @@ class PrivacySection:
     """What the page says of privacy; without rows where the run has no account by site.
 
     Attributes:
-        promises: (sites, what each of them promises its patients).
+        statements: (sites, what each of them has spent).
+        refusals: (site, why it is not in results that it was asked for).
         rows: Of the table.
         starts: (stage, where its first weights come from, their digest).
-        budget: ε that the plan may cost a site.
+        budget: What the plan lets a run cost a site.
         with_dp: Sites that trained some stage with differential privacy.
-        unprotected: Sites whose patients are promised nothing.
+        unprotected: Sites for whose patients no (ε, δ) holds.
         image: What was spent over rounds, as data URI; None where no site names an ε.
         legend: A style and the sites that it is of.
     """
 
-    promises: list[tuple[tuple[str, ...], str]]
+    statements: list[tuple[tuple[str, ...], str]]
+    refusals: list[tuple[str, tuple[str, ...]]]
     rows: list[PrivacyRow]
     starts: list[tuple[str, str, str]]
-    budget: float | None
+    budget: PlanLimit | None
     with_dp: tuple[str, ...]
     unprotected: tuple[str, ...]
     image: str | None
@@ -166,7 +165,7 @@ def _outcome(stage: str, what: str, same: Sequence[Exchange]) -> Outcome:
 
 def _lost(exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return (site, why) of those that were asked and are not in the result."""
-    why = {site: _REFUSALS.get(word, word) for site, word in exchange.refused.items()}
+    why = {site: REFUSALS.get(word, word) for site, word in exchange.refused.items()}
     return tuple((site, why.get(site, "no answer")) for site in exchange.asked
                  if site not in exchange.answered)
 
@@ -175,11 +174,11 @@ def _privacy(run: Path, record: RunRecord, lines: Sequence[MetricLine],
              styles: Mapping[str, figures.SiteStyle]) -> PrivacySection:
     accounts, answered = record.privacy_by_site, sites_in(record)
     budget = load_plan_budget(run)
-    drawn = spending_figure(record, lines, styles, budget)
+    drawn = spending_figure(record, lines, styles, None if budget is None else budget.epsilon)
     with_dp = {site for stage in record.stages for site in sites_with_dp(accounts, stage.name)}
     return PrivacySection(
-        promises=promises(accounts, answered), rows=privacy_rows(accounts, answered),
-        starts=starts_in_words(record.starts), budget=budget,
+        statements=statements(accounts, answered), refusals=refusals(accounts),
+        rows=privacy_rows(accounts, answered), starts=starts_in_words(record.starts), budget=budget,
         with_dp=tuple(site for site in record.sites if site in with_dp),
         unprotected=unprotected(accounts, answered),
         image=None if drawn is None else data_uri(drawn.image),

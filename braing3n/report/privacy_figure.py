@@ -33,13 +33,13 @@ def spending_figure(
     record: RunRecord, lines: Sequence[MetricLine], styles: Mapping[str, SiteStyle],
     budget: float | None,
 ) -> SpendingFigure | None:
-    """Draw ε of all that each site ever released, over all rounds of all stages; None without any.
+    """Draw ε of all that each site had released so far, over rounds of all stages; None without any.
 
     Args:
         record: The run.
         lines: All lines of metrics.jsonl.
         styles: The styles of the sites.
-        budget: ε that the plan may cost a site, as a dashed line.
+        budget: ε that the plan lets this run cost a site, as a dashed line.
     """
     curves: dict[Points, list[str]] = {}
     for site in styles:
@@ -58,7 +58,7 @@ def spending_figure(
     _mark_stages(axes, record)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("round, over all stages")
-    axes.set_ylabel("ε spent on the cohort (no unit)")
+    axes.set_ylabel("ε spent so far (no unit)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The privacy of a run in words and as a table: what each site promises its patients, and spent."""
+"""The privacy of a run in words and as a table: what each site has spent, and what it refused."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,6 +10,25 @@ from braing3n.privacy_messages import PrivacyReport
 
 NOT_TOLD = "-"
 SILENT = "no usable answer in this run, so nothing of this site is in its models"
+# Why a site is not in a result that it was asked for, by the fixed word that stands for it in run.json.
+REFUSALS = {
+    "budget": "refused: more than its privacy budget allows",
+    "policy": "refused: its settings do not allow it",
+    "replay": "refused: a task for what it had released before",
+    "ledger": "refused: its privacy ledger is damaged, or not the one that was seen before",
+    "stranger": "refused: not a site of this run",
+    "config": "failed: its settings are wrong",
+    "cohort": "failed: its data hold nothing that can be used",
+    "scan": "failed: a scan that cannot be used",
+    "output": "failed: it could not write its files",
+    "protocol": "failed: a message that is malformed, or of another run or model",
+    "digest": "failed: weights that are not the ones that were agreed on",
+    "missing_part": "failed: it lacks a frozen part",
+    "diverged": "failed: its training left the finite numbers",
+    "error": "failed: see its own log",
+    "internal": "failed: an error of the program, see its own log",
+    "late": "no answer in time",
+}
 # Where the weights come from that a stage begins with, by the plan's words.
 _STARTS = {
     "fresh": "random weights from the plan's seed",
@@ -30,17 +49,19 @@ class _Part(BaseModel):
 
 
 class SiteAccount(_Part):
-    """One site in run.json's `privacy_by_site`: what it promises, and what it said last of each stage.
+    """One site in run.json's `privacy_by_site`: what it spent, and what it said last of each stage.
 
-    A site without a budget has no stages here.
+    A site without a budget has no stages here. `refused` has stages by the word for why the site is
+    not in all of their results.
     """
 
     statement: str
+    refused: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     stages: dict[str, Annotated[PrivacyReport, BeforeValidator(_known)]] = Field(default_factory=dict)
 
 
 class Start(_Part):
-    """One stage in run.json's `starts`: the source and the digest of its first global weights."""
+    """Where a stage of run.json began: the source and the digest of its first global weights."""
 
     source: str
     digest: str
@@ -57,6 +78,7 @@ class PrivacyRow:
         site: The site.
         stage: The stage; `NOT_TOLD` for a site without differential privacy.
         reason: Why there is no ε, in place of all four.
+        is_bare: Whether the reason stands in place of all that follows, too.
         void_since: The later stage from which on nothing can be said of the run and the cohort.
         epsilon_stage: Of the stage in this run.
         epsilon_run: Of the run, up to the stage's end.
@@ -76,6 +98,7 @@ class PrivacyRow:
     site: str
     stage: str
     reason: str | None
+    is_bare: bool = False
     void_since: str | None = None
     epsilon_stage: str = NOT_TOLD
     epsilon_run: str = NOT_TOLD
@@ -93,7 +116,7 @@ class PrivacyRow:
 
 
 def sites_with_dp(accounts: Accounts, stage: str) -> tuple[str, ...]:
-    """Return the sites that trained a stage with differential privacy."""
+    """Return the sites that train a stage with differential privacy or not at all."""
     return tuple(site for site, account in accounts.items()
                  if stage in account.stages and is_dp(account.stages[stage]))
 
@@ -103,8 +126,20 @@ def is_dp(report: PrivacyReport) -> bool:
     return report.noise_multiplier is not None
 
 
-def promises(accounts: Accounts, answered: Collection[str]) -> list[tuple[tuple[str, ...], str]]:
-    """Return (sites, what each of them promises its patients), sites of one promise together.
+def is_unspent(report: PrivacyReport) -> bool:
+    """Return whether a site released nothing of its patients in a stage: it took no part."""
+    return report.void is None and not report.steps and not report.epsilon_stage
+
+
+def refusals(accounts: Accounts) -> list[tuple[str, tuple[str, ...]]]:
+    """Return (site, why it is not in results that it was asked for, with the stages, in words)."""
+    return [(site, tuple(f"{REFUSALS.get(word, word)} ({', '.join(stages)})"
+                         for word, stages in account.refused.items()))
+            for site, account in accounts.items() if account.refused]
+
+
+def statements(accounts: Accounts, answered: Collection[str]) -> list[tuple[tuple[str, ...], str]]:
+    """Return (sites, what each of them has spent), sites of one statement together.
 
     Args:
         accounts: By site.
@@ -126,16 +161,16 @@ def privacy_rows(accounts: Accounts, answered: Collection[str]) -> list[PrivacyR
     rows = []
     for site, account in accounts.items():
         if not account.stages:
-            rows.append(PrivacyRow(site, NOT_TOLD, _statement(site, account, answered)))
+            rows.append(PrivacyRow(site, NOT_TOLD, _statement(site, account, answered), is_bare=True))
             continue
         void_from = next((stage for stage, told in account.stages.items() if told.void), None)
-        rows += [_row(site, stage, told, account.statement, void_from)
+        rows += [_row(site, stage, told, account, void_from)
                  for stage, told in account.stages.items()]
     return rows
 
 
 def unprotected(accounts: Accounts, answered: Collection[str]) -> tuple[str, ...]:
-    """Return the sites in the run's results whose patients are promised nothing.
+    """Return the sites in the run's results for whose patients no (ε, δ) holds.
 
     Args:
         accounts: By site.
@@ -152,18 +187,24 @@ def starts_in_words(starts: Mapping[str, Start]) -> list[tuple[str, str, str]]:
 
 
 def _statement(site: str, account: SiteAccount, answered: Collection[str]) -> str:
-    return SILENT if not account.stages and site not in answered else account.statement
+    is_silent = not account.stages and not account.refused and site not in answered
+    return SILENT if is_silent else account.statement
 
 
-def _row(site: str, stage: str, told: PrivacyReport, statement: str, void_from: str | None
+def _row(site: str, stage: str, told: PrivacyReport, account: SiteAccount, void_from: str | None
          ) -> PrivacyRow:
     """Return a stage's row; what counts the whole cohort is void from a later stage's fault on, too."""
     reason = None
+    if is_unspent(told):
+        why = [REFUSALS.get(word, "") for word, stages in account.refused.items() if stage in stages]
+        refused = "refused: " if any(reason.startswith("refused") for reason in why) else ""
+        return PrivacyRow(site, stage, f"{refused}took no part, nothing spent", is_bare=True)
     if told.void is not None:
-        reason = statement if is_dp(told) else f"trained without differential privacy; {statement}"
+        reason = (account.statement if is_dp(told)
+                  else f"trained without differential privacy; {account.statement}")
     since = void_from if told.void is None else None
     return PrivacyRow(
-        site, stage, reason, since, epsilon_stage=_number(told.epsilon_stage),
+        site, stage, reason, void_since=since, epsilon_stage=_number(told.epsilon_stage),
         epsilon_run=_number(None if since else told.epsilon_run),
         epsilon_total=_number(None if since else told.epsilon_total),
         rdp_total=_number(None if since else told.rdp_total), delta=f"{told.delta:g}",

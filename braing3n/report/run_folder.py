@@ -1,10 +1,11 @@
 """What a run's folder holds, read and checked. Parts that may be absent come back as None."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from braing3n.errors import OutputError
 from braing3n.plan import STAGE_NAMES
@@ -44,6 +45,8 @@ class StageRecord(_Record):
     bytes_frozen: int = 0
     peak_memory_mb: float | None = None
     site_peak_memory_mb: float | None = None
+    # Empty where a run ended before the stage had weights.
+    start: Annotated[Start | None, BeforeValidator(lambda told: told or None)] = None
     metrics: dict[str, float | None] = Field(default_factory=dict)
     participation: tuple[Exchange, ...] = ()
     other_exchanges: tuple[Exchange, ...] = ()
@@ -77,7 +80,6 @@ class RunRecord(_Record):
     ended: str | None = None
     privacy: str
     privacy_by_site: dict[str, SiteAccount] = Field(default_factory=dict)
-    starts: dict[str, Start] = Field(default_factory=dict)
     versions: dict[str, str]
     code_digest: str | None = None
     sites: tuple[str, ...]
@@ -88,6 +90,19 @@ class RunRecord(_Record):
     generation: dict[str, float | None] = Field(default_factory=dict)
     resumed: tuple[Resumption, ...] = ()
     probes: ProbesRecord = ProbesRecord()
+
+    @property
+    def starts(self) -> dict[str, Start]:
+        """Where each stage began, as far as that is known."""
+        return {stage.name: stage.start for stage in self.stages if stage.start is not None}
+
+
+@dataclass(frozen=True)
+class PlanLimit:
+    """What the plan lets a run cost a site: ε, and δ where the plan tells it."""
+
+    epsilon: float
+    delta: float | None
 
 
 class MetricLine(_Record):
@@ -147,16 +162,18 @@ def load_plan_text(run: Path) -> str | None:
     return _read_text(run / "plan.yaml")
 
 
-def load_plan_budget(run: Path) -> float | None:
-    """Return ε that the plan may cost a site, or None where it says nothing of that.
+def load_plan_budget(run: Path) -> PlanLimit | None:
+    """Return what the plan lets a run cost a site, or None where it says nothing of that.
 
     Raises:
         ConfigError: plan.yaml is there and is not YAML.
     """
     path = run / "plan.yaml"
     budget = load_yaml(path).get("budget") if path.exists() else None
-    spent = budget.get("epsilon") if isinstance(budget, dict) else None
-    return float(spent) if isinstance(spent, int | float) else None
+    if not isinstance(budget, dict) or not isinstance(budget.get("epsilon"), int | float):
+        return None
+    delta = budget.get("delta")
+    return PlanLimit(float(budget["epsilon"]), float(delta) if isinstance(delta, int | float) else None)
 
 
 def _read_text(path: Path) -> str | None:

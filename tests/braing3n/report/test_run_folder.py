@@ -3,7 +3,7 @@ import json
 import pytest
 
 from braing3n.errors import ConfigError, OutputError
-from braing3n.report.run_folder import load_metrics, load_plan_budget, load_run
+from braing3n.report.run_folder import PlanLimit, load_metrics, load_plan_budget, load_run
 
 
 def test_a_folder_without_a_run_is_told(tmp_path):
@@ -44,7 +44,9 @@ def test_a_run_without_metrics_has_no_lines(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "budget"), [
-    ("name: demo\n", None), ("budget: null\n", None), ("budget: {epsilon: 8.0, delta: 1e-5}\n", 8.0),
+    ("name: demo\n", None), ("budget: null\n", None),
+    ("budget: {epsilon: 8.0, delta: 1e-5}\n", PlanLimit(8.0, 1e-5)),
+    ("budget: {epsilon: 8}\n", PlanLimit(8.0, None)),
     ("budget: 8\n", None), ("budget: {epsilon: much}\n", None), (None, None)])
 def test_the_plans_budget_is_read_where_it_has_one(text, budget, tmp_path):
     if text is not None:
