@@ -61,10 +61,13 @@ def place(strata: Mapping[str, Stratum], shares: DataConfig, placed: Placed) -> 
         strata: Of all subjects, old and new.
         shares: `held_out` is the share of validation, `test` of test.
         placed: What is remembered.
+
+    Raises:
+        CohortError: Subjects are to be placed alone, and were not when they were placed.
     """
     held = _held_shares(shares)
     if shares.draw == "alone":
-        return {subject: placed.get(_hash(subject), _side_alone(subject, held)) for subject in strata}
+        return _all_alone(strata, held, placed)
     split: dict[str, Side] = {subject: placed[_hash(subject)] for subject in strata
                               if _hash(subject) in placed}
     groups = _groups(strata, held)
@@ -77,6 +80,21 @@ def place(strata: Mapping[str, Stratum], shares: DataConfig, placed: Placed) -> 
                 if have[side] < targets[side][label]}
             split[subject] = max(behind, key=behind.__getitem__) if behind else "train"
             have[split[subject]] += 1
+    return split
+
+
+def _all_alone(strata: Iterable[str], held: Mapping[Side, float], placed: Placed) -> dict[str, Side]:
+    """Return every subject's side by its own hash, where nothing else is remembered."""
+    split = {subject: _side_alone(subject, held) for subject in strata}
+    moved = sum(placed.get(_hash(subject), side) != side for subject, side in split.items())
+    if moved:
+        raise CohortError(
+            "subjects are remembered on other sides than their own hashes give",
+            expected="a split that was drawn with `draw: alone` and with these shares",
+            found=f"{moved} of {len(split)} subjects where others made them be",
+            fix=f"set the shares back, if they were changed; or, to draw anew, remove {FILE_NAME} and "
+                "the cache from the site's state folder, and measure no model on it that was trained "
+                "before")
     return split
 
 

@@ -1,6 +1,7 @@
 """A budget that comes after training without one: no ε may be claimed for these patients."""
 
 import json
+import shutil
 from pathlib import Path
 
 from braing3n.plan import load_plan
@@ -21,8 +22,15 @@ def test_a_budget_that_comes_after_training_without_dp_gives_no_epsilon(
     run_locally(PLANS / "demo-dp.yaml", sites, out, sweep=SWEEP)
     before = json.loads((out / "run.json").read_text())
     assert "no differential privacy" in before["privacy"]
-    # The hospital's IT adds a budget; the state folder stays.
+    # The hospital's IT adds a budget; the state folder stays, and with it sides that depend on others.
     write_site_files(find_site_folders(phantom_cohort), out, plan, ["site-b"])
+    run_locally(PLANS / "demo-dp.yaml", sites, tmp_path / "refused", sweep=SWEEP)
+    asked = json.loads((tmp_path / "refused" / "run.json").read_text())["stages"][0]["participation"][0]
+    assert asked["refused"] == {"site-a": "cohort"}
+    assert "on other sides than their own hashes" in (sites / "site-a" / "site.log").read_text()
+    # As that says: they are drawn anew.
+    (sites / "site-a" / "split.json").unlink()
+    shutil.rmtree(sites / "site-a" / "cache")
     run_locally(PLANS / "demo-dp.yaml", sites, tmp_path / "second", sweep=SWEEP)
     told = json.loads((tmp_path / "second" / "run.json").read_text())["privacy_by_site"]["site-a"]
     report = told["stages"]["pretrain"]

@@ -227,6 +227,24 @@ def test_what_is_logged_counts_sides_and_strata():
     assert few[1].endswith("the rest: 2 / 0 / 0")
 
 
+def test_a_split_that_was_drawn_evenly_is_not_gone_on_with_alone(tmp_path: Path) -> None:
+    even = DataConfig(folder=Path(), held_out=0.2, draw="even")
+    alone = DataConfig(folder=Path(), held_out=0.2, draw="alone")
+    strata = {f"sub-{number}": ("HC", "F", "20-39 years") for number in range(40)}
+    path = tmp_path / "split.json"
+    begin_split(path, is_in_use=False)
+    open_split(path, strata, even)
+    kept = path.read_bytes()
+    with pytest.raises(CohortError, match="other sides than their own hashes give"):
+        open_split(path, strata, alone)
+    assert path.read_bytes() == kept
+    path.unlink()
+    begin_split(path, is_in_use=False)
+    first = open_split(path, strata, alone)
+    more = open_split(path, {**strata, "sub-new": ("HC", "F", "20-39 years")}, alone)
+    assert more.items() >= first.items()
+
+
 def test_alone_a_subjects_side_depends_on_nobody_else() -> None:
     shares = DataConfig(folder=Path(), held_out=0.2, test=0.1, draw="alone")
     strata = {f"sub-{number}": ("HC", "F", "20-39 years") for number in range(400)}
