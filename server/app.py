@@ -26,7 +26,7 @@ from server.roster import greet
 from server.run_state import RunFolder, new_run_id
 from server.stage_state import StageState, begin_stage
 from server.stages import Stage, stages_of, statistics_from
-from server.starts import check_starts, start_of
+from server.starts import check_starts, start_of, start_statistics
 from server.strategy import Strategy
 
 # A busy machine takes a minute until simulated sites have imported what they need.
@@ -121,7 +121,7 @@ class Federation:
         self._evaluate(stage, record, like, weights)
         self._freeze(stage.freezes, stage.result(unpack(weights, like)), stage, record)
         if stage.gathers_statistics:
-            self._gather_statistics(stage, record)
+            self._fix_statistics(stage, record)
         self.run.finish_stage(record, stage.frozen_parts)
 
     def run_probes(self, stage: Stage) -> None:
@@ -183,8 +183,11 @@ class Federation:
                 part, self.strategy.install(self.strategy.members, task, part, frozen)
             )
 
-    def _gather_statistics(self, stage: Stage, record: StageRecord) -> None:
-        """Fix the latent statistics of all sites together, from summed moments."""
+    def _fix_statistics(self, stage: Stage, record: StageRecord) -> None:
+        """Fix the latent statistics: of all sites together, or those that diffusion's weights need."""
+        if "diffusion" in self.run.plan.stage_names and not self.run.plan.gathers_moments:
+            self._freeze("statistics", start_statistics(self.run.plan, self.start), stage, record)
+            return
         like = moments_like(self.run.plan)
         task = self._task(stage, record.rounds, like)
         needed: tuple[Part, ...] = ("encoder", "decoder")

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from braing3n.files import write_text
-from braing3n.plan import STAGE_NAMES, Plan, StageName, load_plan
+from braing3n.plan import STAGE_NAMES, Part, Plan, StageName, load_plan
 from braing3n.weights import digest_state, load_weights, save_weights
 from server.starts import RECORD
 from simulation.grid import run_locally
@@ -51,16 +51,22 @@ def make_warm_start(
     folders = find_site_folders(out / "phantom")
     sites = write_site_files(pool_folders(folders, out), out / "run")
     run_locally(own, sites, out / "run", sweep=full)
-    stages = {}
-    for stage in load_plan(own, full).stage_names:
-        weights = load_weights(_ended_with(out / "run", stage))
-        save_weights(out / f"{stage}.safetensors", weights)
-        stages[stage] = {"file": f"{stage}.safetensors", "digest": digest_state(weights)}
-    write_text(out / RECORD, json.dumps({
-        "schema": 1, "source": "phantom", "preset": plan.preset, "seed": seed, "subjects": subjects,
-        "plan": yaml.safe_load((out / "run" / "plan.yaml").read_text()), "stages": stages,
-    }, indent=1) + "\n")
+    stages = {stage: _keep(out, stage, _ended_with(out / "run", stage))
+              for stage in load_plan(own, full).stage_names}
+    record = {"schema": 1, "source": "phantom", "preset": plan.preset, "seed": seed,
+              "subjects": subjects, "plan": yaml.safe_load((out / "run" / "plan.yaml").read_text()),
+              "stages": stages}
+    if "diffusion" in stages:  # its weights are for latents that these normalise
+        record["statistics"] = _keep(out, "statistics", _model(out / "run", "statistics"))
+    write_text(out / RECORD, json.dumps(record, indent=1) + "\n")
     return out
+
+
+def _keep(out: Path, name: str, source: Path) -> dict[str, str]:
+    """Copy weights to where runs look for them, and return what the record says of them."""
+    weights = load_weights(source)
+    save_weights(out / f"{name}.safetensors", weights)
+    return {"file": f"{name}.safetensors", "digest": digest_state(weights)}
 
 
 def _last_needed(plan: Plan) -> StageName:
@@ -73,4 +79,8 @@ def _ended_with(run: Path, stage: StageName) -> Path:
     """Return the file of what a stage's network ended with; the autoencoder's is no model's."""
     if stage == "pretrain":
         return max((run / "rounds" / stage).glob("round-*.safetensors"))
-    return run / "model" / ("decoder.safetensors" if stage == "decoder" else "dit.safetensors")
+    return _model(run, "decoder" if stage == "decoder" else "dit")
+
+
+def _model(run: Path, part: Part) -> Path:
+    return run / "model" / f"{part}.safetensors"

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from braing3n.errors import ConfigError, DigestError
+from braing3n.networks import part_like
 from braing3n.plan import load_plan
 from braing3n.weights import digest_state, save_weights
 from server.stages import initial_weights
-from server.starts import RECORD, check_starts, start_of
+from server.starts import RECORD, check_starts, start_of, start_statistics
 from simulation.run import PLANS
 
 FROM_PHANTOM = load_plan(PLANS / "demo.yaml", "stages.pretrain.start=phantom")
@@ -62,6 +63,32 @@ def test_a_record_that_is_no_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / RECORD).write_text("{")
     with pytest.raises(DigestError, match="cannot be read"):
         check_starts(FROM_PHANTOM, tmp_path)
+
+
+def write_all(folder: Path) -> None:
+    plan = load_plan(PLANS / "demo-dp.yaml")
+    made = {stage: initial_weights(plan, stage) for stage in plan.stage_names}
+    for name, weights in made.items():
+        save_weights(folder / f"{name}.safetensors", weights)
+    (folder / RECORD).write_text(json.dumps({"source": "phantom", "preset": "nano", "stages": {
+        name: {"file": f"{name}.safetensors", "digest": digest_state(weights)}
+        for name, weights in made.items()}}))
+
+
+def test_weights_for_diffusion_come_with_the_statistics_of_the_latents_they_are_for(
+    tmp_path: Path
+) -> None:
+    plan = load_plan(PLANS / "demo-dp.yaml")
+    write_all(tmp_path)
+    with pytest.raises(ConfigError, match="has no latent statistics"):
+        check_starts(plan, tmp_path)
+    statistics = {name: torch.rand(like.shape) for name, like in part_like(plan, "statistics").items()}
+    save_weights(tmp_path / "statistics.safetensors", statistics)
+    record = json.loads((tmp_path / RECORD).read_text())
+    record["statistics"] = {"file": "statistics.safetensors", "digest": digest_state(statistics)}
+    (tmp_path / RECORD).write_text(json.dumps(record))
+    check_starts(plan, tmp_path)
+    assert digest_state(start_statistics(plan, tmp_path)) == digest_state(statistics)
 
 
 def test_a_plan_that_starts_fresh_needs_no_folder() -> None:

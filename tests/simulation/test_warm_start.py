@@ -5,7 +5,7 @@ import pytest
 
 from braing3n.plan import load_plan
 from braing3n.weights import load_weights
-from server.starts import start_of
+from server.starts import start_of, start_statistics
 from simulation.run import PLANS
 from simulation.warm_start import SEED, make_warm_start
 
@@ -27,6 +27,12 @@ def test_every_stage_of_a_plan_can_start_from_what_was_trained(warm: Path) -> No
         kept = load_weights(warm / f"{stage}.safetensors")
         assert start.source == "phantom"
         assert all((start.weights[name] == kept[name]).all() for name in kept)
+
+
+def test_diffusion_keeps_the_statistics_that_its_weights_were_trained_with(warm: Path) -> None:
+    kept = load_weights(warm / "run" / "model" / "statistics.safetensors")
+    given = start_statistics(PLAN, warm)
+    assert all((given[name] == kept[name]).all() for name in kept)
 
 
 def test_its_synthetic_people_are_of_a_seed_of_their_own(warm: Path) -> None:
