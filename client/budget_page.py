@@ -5,49 +5,71 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+_RELEASES = {"update": "updates"}
+
 
 def plan_lines(answer: Mapping[str, Any]) -> list[str]:
     """Return the answer of `braing3n site budget plan` for people."""
-    lines = [_title(answer), f"{'stage':10}{'sample_rate':>13}{'noise_multiplier':>18}{'steps':>8}"
-             f"{'epsilon alone':>15}{'so far':>9}"]
-    lines += [f"{row['stage']:10}{row['sample_rate']:>13g}{row['noise_multiplier']:>18g}"
-              f"{row['steps']:>8}{up(row['alone']):>15}{up(row['so_far']):>9}"
-              for row in answer["stages"]]
+    lines = [_title(answer)]
+    if answer["rows"]:
+        lines.append(f"{'stage':11}{'release':9}{'sample_rate':>13}{'noise_multiplier':>18}{'steps':>8}"
+                     f"{'epsilon alone':>15}{'so far':>9}")
+    lines += [f"{row['stage']:11}{_RELEASES.get(row['what'], row['what']):9}{row['sample_rate']:>13g}"
+              f"{row['noise_multiplier']:>18g}{row['steps']:>8}{up(row['alone']):>15}"
+              f"{up(row['so_far']):>9}" for row in answer["rows"]]
     if answer["as_written"] is not None:
         lines.append(f"as written: {_three(answer['as_written'])}")
-    lines.append("it fits" if answer["fits"] else "it does not fit")
-    lines += [f"  {reason}" for reason in answer["reasons"]]
+        rest = answer["left_after_plan"]
+        lines.append(f"left after it: {left(rest['epsilon'])} of an epsilon of {rest['of']:g} at delta "
+                     f"{rest['delta']:g}")
+    lines += [*_verdict(answer, "it fits"), *_suggestion(answer)]
+    return lines
+
+
+def _suggestion(answer: Mapping[str, Any]) -> list[str]:
+    """Return what to change."""
     if answer["cannot"]:
-        lines.append(f"for an epsilon of {answer['epsilon']:g}: {answer['cannot']}")
-    if answer["noise_multiplier"] is None:
-        return lines
-    split = ", ".join(f"{name} {'-' if noise is None else f'{noise:g}'}"
-                      for name, noise in answer["split_noise_multipliers"].items())
-    lines += [f"for an epsilon of {answer['epsilon']:g}, one noise_multiplier in every stage: "
-              f"{answer['noise_multiplier']:g}", f"  {_three(answer['planned'])}"]
-    if len(answer["stages"]) > 1:
-        lines.append(f"  a share of it for each stage would need more noise: {split}")
+        return [f"other noise does not help: {answer['cannot']}"]
+    noise = answer["noise_multiplier"]
+    if noise is None:
+        return []
+    stages = list(answer["split_noise_multipliers"])
+    lines = [f"the least noise_multiplier, one for every stage, that keeps all limits: {noise}",
+             f"  decided by {answer['decided_by']}", f"  with it: {_three(answer['planned'])}"]
+    if len(stages) > 1:
+        split = ", ".join(f"{name} {'-' if each is None else f'{each:g}'}"
+                          for name, each in answer["split_noise_multipliers"].items())
+        lines.append(f"  planned apart, an equal share of epsilon for each stage, it would be: {split}")
+    if answer["still_refused"]:
+        lines += ["  it would be refused even so:", *(f"    {why}" for why in answer["still_refused"])]
     lines += ["the lines of the plan:", "stages:"]
-    for row in answer["stages"]:
-        lines += [f"  {row['stage']}:", "    privacy:",
-                  f"      noise_multiplier: {answer['noise_multiplier']:g}"]
+    for stage in stages:
+        lines += [f"  {stage}:", "    privacy:", f"      noise_multiplier: {noise}"]
     return lines
 
 
 def cost_lines(answer: Mapping[str, Any]) -> list[str]:
     """Return the answer of `braing3n site budget cost` for people."""
-    return [_title(answer), f"{'stage':10}{'rounds':>8}{'steps':>8}{'epsilon alone':>15}"
-            f"{'with before':>13}{'after the plan':>16}",
-            *(f"{row['stage']:10}{answer['rounds']:>8}{row['steps']:>8}{up(row['alone']):>15}"
-              f"{up(row['with_before']):>13}{up(row['after_plan']):>16}" for row in answer["stages"]),
-            f"within an epsilon of {answer['epsilon']:g}" if answer["fits"] else "it does not fit",
-            *(f"  {reason}" for reason in answer["reasons"])]
+    return [_title(answer), f"{'stage':11}{'rounds':>7}{'steps':>8}{'epsilon alone':>15}"
+            f"{'with what was spent':>21}{'with the whole plan besides':>29}",
+            *(f"{row['stage']:11}{answer['rounds']:>7}{row['steps']:>8}{up(row['alone']):>15}"
+              f"{up(row['with_before']):>21}{up(row['with_whole_plan']):>29}"
+              for row in answer["stages"]),
+            *_verdict(answer, "it fits, the rest of the plan aside")]
+
+
+def _verdict(answer: Mapping[str, Any], fine: str) -> list[str]:
+    return [fine if answer["fits"] else "it does not fit",
+            *(f"  {reason}" for reason in answer["reasons"]),
+            *(f"warning: {warning}" for warning in answer["warnings"]),
+            *(f"note: {note}" for note in answer["notes"])]
 
 
 def _title(answer: Mapping[str, Any]) -> str:
     before = answer["num_spent_before"]
+    counted = "1 release of before is" if before == 1 else f"{before} releases of before are"
     return (f"{answer['meaning']}, at delta {answer['delta']:g}"
-            + (f"; {before} releases of before are counted" if before else ""))
+            + (f"; {counted} counted" if before else ""))
 
 
 def _three(cost: Mapping[str, float | None]) -> str:
@@ -59,6 +81,11 @@ def up(epsilon: float | None) -> str:
     if epsilon is None:
         return "-"
     return "beyond" if math.isinf(epsilon) else f"{math.ceil(epsilon * 1000) / 1000:.3f}"
+
+
+def left(epsilon: float) -> str:
+    """Return what is left of an ε for people, rounded down."""
+    return f"{math.floor(epsilon * 1000) / 1000:.3f}"
 
 
 def as_json(answer: Mapping[str, Any]) -> str:

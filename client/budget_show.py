@@ -10,11 +10,13 @@ def show(
     site: Annotated[Path, typer.Argument(help="The site's YAML file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Say what this site has spent of its budget and what it refused, from its ledger.
+    """Say what this site has spent of its budget, what is left, and what it refused by which rule.
 
-    The whole ledger is verified first; nothing is written, also while training goes on.
+    Of the site's file only the budget and the state folder are used: the scans
+    need not be there. The whole ledger is verified first, and held to the
+    receipts in the state folder; nothing is written, also while training goes on.
 
-    Exit codes: 0, 2 a damaged ledger or misuse.
+    Exit codes: 0, also for a site without a budget; 2 a damaged ledger or misuse.
     """
     # Imported here to keep --help fast.
     from client.ledger_view import describe_ledger, ledger_json, look_at_ledger  # noqa: PLC0415

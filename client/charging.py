@@ -6,12 +6,12 @@ from math import isfinite
 from pydantic import ValidationError
 
 from braing3n.budget import BudgetConfig
-from braing3n.errors import PolicyError
+from braing3n.errors import BudgetError, PolicyError
 from braing3n.privacy.accountant import epsilon, spent
 from braing3n.privacy.events import Event
 from braing3n.privacy.ledger import Ledger, open_ledger
 from braing3n.privacy.ledger_entry import Entry, MechanismRecord, SpentRecord, What
-from braing3n.privacy.planning import planned_events
+from braing3n.privacy.planning import charged_releases, planned_events
 from braing3n.privacy.policy import Order, check_budget, check_sequence
 from braing3n.privacy_messages import PrivacyReport, Void
 from braing3n.protocol import Reply, Task
@@ -74,6 +74,19 @@ def report_only(permit: Permit) -> PrivacyReport:
         return _report(permit, ledger)
 
 
+def takes_part(permit: Permit) -> bool:
+    """Tell whether the site has trained in this stage of the run, and was not stopped by a budget.
+
+    If not, nothing is charged for measuring what others have made of the stage.
+    """
+    order = permit.order
+    with open_ledger(permit.site.config.state_dir) as ledger:
+        own = [entry for entry in ledger.entries if entry.run == order.run]
+    return (any((entry.kind, entry.stage, entry.what) == ("settle", order.stage, "update")
+                for entry in own)
+            and all((entry.kind, entry.code) != ("refuse", BudgetError.code) for entry in own))
+
+
 def record_refusal(site: Site, text: str, word: str) -> None:
     """Write into the ledger that something was asked for and refused, where the site keeps one.
 
@@ -119,17 +132,19 @@ def _reserve(permit: Permit, whats: Sequence[What], ledger: Ledger) -> list[Entr
     return [ledger.reserve(
         run=order.run, stage=order.stage, round_index=order.round_index, cohort=budget.cohort,
         what=what, mechanism=record, plan_digest=order.plan.digest,
+        weights_digest=outbox.weights_digest(permit.weights),
         spent=_spent(budget, [*earlier, *new[:so_far]]))
         for so_far, (what, record) in enumerate(zip(whats, records, strict=True), start=1)]
 
 
 def _rest(permit: Permit) -> list[Event]:
     """Return what the run will ask of the site after this, if it is asked in every round."""
-    order, budget = permit.order, permit.budget
-    return planned_events(
-        order.plan, order.run, permit.site.config.release.how("moments", with_dp=True) == "noised",
-        start=(order.stage, order.round_index + 1),
+    order, budget, here = permit.order, permit.budget, (permit.order.stage, permit.order.round_index)
+    planned = planned_events(
+        order.plan, order.run, charged_releases(permit.site.config.release), start=here,
         stages=[name for name in budget.stages if name not in budget.without_dp])
+    # Planned from here on, and not from the next round, as counts are released in the first one alone.
+    return [event for event in planned if (event.stage, event.round_index) != here]
 
 
 def _mechanism(permit: Permit, what: What) -> MechanismRecord:

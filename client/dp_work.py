@@ -22,7 +22,7 @@ from braing3n.privacy_plan import StagePrivacy
 from braing3n.protocol import Reply
 from braing3n.training import seed_for
 from braing3n.weights import Vector, layout_digest, pack
-from client.charging import Answer, charged, report_only, with_head
+from client.charging import Answer, charged, report_only, takes_part, with_head
 from client.opening import Opened, Progress, is_measured, open_weights, report
 from client.permit import Permit, check_subjects
 
@@ -74,9 +74,12 @@ def train_with_dp(
 def metrics_with_dp(
     permit: Permit, privacy: StagePrivacy, opened: Opened, objective: StageObjective, began: float
 ) -> Reply:
-    """Return a report with noised metrics, charged for; or without any, where they are withheld."""
+    """Return a report with noised metrics, charged for.
+
+    It is without any where the site withholds them, or has no part in the stage.
+    """
     site, task = permit.site, permit.task
-    if site.config.release.how("metrics", with_dp=True) != "noised":
+    if site.config.release.how("metrics", with_dp=True) != "noised" or not takes_part(permit):
         return with_head(site, task.run, report(site, task, began, privacy=report_only(permit)))
 
     def work(spending: PrivacyReport) -> Answer:

@@ -36,12 +36,17 @@ class Kept:
         return digest_bytes(content)
 
 
+def weights_digest(vector: Vector | None) -> str | None:
+    """Return the sha256 of the weights that came with a task; None where none did."""
+    return None if vector is None else digest_bytes(np.ascontiguousarray(vector).tobytes())
+
+
 def task_digest(kind: str, task: Task, vector: Vector | None) -> str:
     """Return what tells one task from another: all that the answer to it depends on.
 
     Receipts are left out: they differ when a task is asked again.
     """
-    weights = "" if vector is None else digest_bytes(np.ascontiguousarray(vector).tobytes())
+    weights = weights_digest(vector) or ""
     text = task.model_copy(update={"receipts": ()}).model_dump_json()
     return digest_bytes(f"{kind}\0{text}\0{weights}".encode())
 

@@ -8,7 +8,8 @@ from braing3n.plan import Plan, StageName
 from braing3n.privacy.accountant import check_delta
 from braing3n.privacy.ledger import Ledger, open_ledger
 from braing3n.privacy.ledger_entry import WITHOUT_DP
-from braing3n.privacy.policy import Order, check_order, check_stage
+from braing3n.privacy.ledger_history import Decided
+from braing3n.privacy.policy import Order, check_decided, check_order, check_stage
 from braing3n.privacy_plan import StagePrivacy
 from braing3n.protocol import Task
 from braing3n.weights import Vector
@@ -66,6 +67,11 @@ def permit_of(site: Site, kind: str, task: Task, plan: Plan, weights: Vector | N
     check_stage(order, budget)
     with open_ledger(site.config.state_dir) as ledger:
         check_receipts(site, task, ledger)
+        decided = ledger.limit(budget.cohort)
+        if decided is None:  # the first settings are signed as they are
+            ledger.decide(budget.cohort, Decided(budget.epsilon, budget.delta))
+        else:
+            check_decided(budget, decided)
         for run, stage in site.marked_without_dp():  # from before there was a budget
             _note_once(ledger, budget, run=run, stage=stage, round_index=0)
     privacy = None if task.stage in budget.without_dp else check_order(order, budget)

@@ -16,6 +16,7 @@ from braing3n.errors import LedgerError
 from braing3n.plan import StageName
 from braing3n.privacy.ledger_entry import (
     BEGUN,
+    BUDGET,
     NOTHING,
     TIME_FORMAT,
     TORN,
@@ -26,7 +27,7 @@ from braing3n.privacy.ledger_entry import (
     What,
 )
 from braing3n.privacy.ledger_file import RESTORE, alone, append, create, read
-from braing3n.privacy.ledger_history import History, split_lines
+from braing3n.privacy.ledger_history import Decided, History, split_lines
 from braing3n.signing import SigningKey, load_public_key, open_key
 
 FILE_NAME = "ledger.jsonl"
@@ -128,6 +129,15 @@ class Ledger(History):
             kind="note", code=code, detail=detail, run=run, stage=stage, round_index=round_index,
             cohort=cohort, what=what, plan_digest=plan_digest, weights_digest=weights_digest,
             released_digest=released_digest, spent=spent)
+
+    def decide(self, cohort: str, limit: Decided) -> Entry:
+        """Write down what the hospital has decided that may be spent on a cohort.
+
+        Raises:
+            LedgerError: It could not be written.
+        """
+        return self.note(BUDGET, cohort=cohort,
+                         detail=f"epsilon {limit.epsilon!r} delta {limit.delta!r}")
 
     def _append(self, **fields: Any) -> Entry:
         if not self._is_open:

@@ -24,6 +24,7 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 BEGUN = "begun"
 TORN = "torn"
 WITHOUT_DP = "without_dp"
+BUDGET = "budget"
 
 _MAX_COUNT = 2**53  # JSON readers in other languages keep integers exact up to here
 _NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,17})?(e[+-]?[0-9]{1,3})?"

@@ -7,7 +7,7 @@ from braing3n.errors import LedgerError
 from braing3n.files import digest_bytes
 from braing3n.plan import StageName
 from braing3n.privacy.events import Event
-from braing3n.privacy.ledger_entry import NOTHING, WITHOUT_DP, Entry, Head, What, parse_line
+from braing3n.privacy.ledger_entry import BUDGET, NOTHING, WITHOUT_DP, Entry, Head, What, parse_line
 from braing3n.signing import PublicKey
 
 # In these a settle says what its reserve said.
@@ -40,6 +40,13 @@ def split_lines(content: bytes) -> tuple[list[bytes], bytes]:
 def verify_lines(lines: Iterable[bytes], public_key: PublicKey) -> list[Finding]:
     """Return what is wrong with a ledger's lines; see `History` for the rules."""
     return History(lines, public_key).findings
+
+
+class Decided(NamedTuple):
+    """What a hospital has decided that may be spent on a cohort."""
+
+    epsilon: float
+    delta: float
 
 
 class History:
@@ -126,6 +133,15 @@ class History:
         """Return the notes of releases without DP on a cohort: from the first on, it has no ε."""
         return [entry for entry in self.entries if entry.cohort == cohort
                 and (entry.kind, entry.code) == ("note", WITHOUT_DP)]
+
+    def limit(self, cohort: str) -> Decided | None:
+        """Return the last decision on what may be spent on a cohort; None before the first."""
+        found = [entry.detail for entry in self.entries
+                 if (entry.kind, entry.code, entry.cohort) == ("note", BUDGET, cohort)]
+        if not found:
+            return None
+        words = (found[-1] or "").split()
+        return Decided(epsilon=float(words[1]), delta=float(words[3]))
 
     def _look(self, line: bytes) -> tuple[Entry | None, list[Finding]]:
         """Return a next line's entry, where it can be read, and what is wrong with it."""

@@ -10,7 +10,8 @@ from braing3n.plan import STAGE_NAMES, Plan, StageName
 from braing3n.privacy.accountant import epsilon
 from braing3n.privacy.events import Event
 from braing3n.privacy.ledger_entry import What
-from braing3n.privacy.ledger_history import History
+from braing3n.privacy.ledger_history import Decided, History
+from braing3n.privacy.planning import asked_for
 from braing3n.privacy_plan import StagePrivacy
 
 _ASK = ("ask the coordinator for a plan within the site's `budget:`, or change that if the hospital "
@@ -88,6 +89,21 @@ def check_stage(order: Order, budget: BudgetConfig) -> None:
                        order.stage)
 
 
+def check_decided(budget: BudgetConfig, decided: Decided) -> None:
+    """Check that a site's settings allow no more than what the hospital has signed into its ledger.
+
+    Raises:
+        PolicyError: They do.
+    """
+    if budget.epsilon > decided.epsilon or budget.delta != decided.delta:
+        raise PolicyError(
+            "the budget was changed without a signed decision",
+            expected=f"an epsilon of at most {decided.epsilon:g} at delta {decided.delta:g}, as the "
+            "ledger says", found=f"an epsilon of {budget.epsilon:g} at delta {budget.delta:g}",
+            fix="change the settings back; or, if the hospital has decided so, sign it into the ledger "
+                "with `braing3n site budget sign SITE.yaml`")
+
+
 def check_sequence(order: Order, whats: Sequence[What], history: History) -> None:
     """Check an order against what the site did before.
 
@@ -121,14 +137,12 @@ def check_sequence(order: Order, whats: Sequence[What], history: History) -> Non
 
 
 def _check_asked_for(order: Order, what: What) -> None:
-    """Check that a release is one of the plan's, as `planned_events` counts them beforehand."""
+    """Check that a release is one of the plan's."""
+    if what in asked_for(order.plan, order.stage, order.round_index):
+        return
     rounds = order.plan.stage(order.stage).rounds
-    is_after, found = order.round_index == rounds, f"{order.stage} round {order.round_index + 1}"
-    if what == "update" and order.round_index >= rounds:
-        raise _refusal("the plan has no such round to train in",
-                       f"{order.stage} round {rounds} or before", found)
-    if what == "moments" and not (order.stage == "decoder" and is_after):
-        raise _refusal("the plan asks for moments elsewhere", "after the last round of decoder", found)
+    raise _refusal(f"the plan asks for no {what} here", f"what {rounds} rounds of {order.stage} need",
+                   f"{what} in round {order.round_index + 1}")
 
 
 def _place(stage: StageName, round_index: int) -> tuple[int, int]:

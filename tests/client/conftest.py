@@ -120,9 +120,10 @@ class Clinic:
 
     @property
     def kinds(self) -> list[str]:
-        """What the ledger says, after the entry that begins it."""
+        """What the ledger says, after the entries that begin it and decide on the budget."""
         return [f"{entry.kind} {entry.code or entry.what}"
-                for entry in load_history(self.state).entries][1:]
+                for entry in load_history(self.state).entries
+                if (entry.kind, entry.code) not in (("note", "begun"), ("note", "budget"))]
 
     def events(self) -> list[Event]:
         return load_history(self.state).events("patients")

@@ -43,12 +43,15 @@ def plan_file(tmp_path):
 
 @pytest.fixture
 def site_file(tmp_path):
-    """Write a site's settings; the arguments are its budget."""
+    """Write a site's settings and a table of its subjects; the arguments are its budget."""
 
-    def write(budget=None, **settings) -> Path:
-        (tmp_path / "scans").mkdir(exist_ok=True)
+    def write(budget=None, subjects=130, **settings) -> Path:  # 100 or so of them are trained on
+        (tmp_path / "scans.csv").write_text("subject,path\n" + "".join(
+            f"p{number},{number}.nii.gz\n" for number in range(subjects)))
+        for number in range(subjects):
+            (tmp_path / f"{number}.nii.gz").touch()
         content = {"name": "a", "state_dir": "state", **settings, "data": {
-            "folder": "scans", "draw": "alone"}}
+            "table": "scans.csv", "draw": "alone", "held_out": 0.2}}
         if budget is not None:
             content["budget"] = budget
         path = tmp_path / "site.yaml"
@@ -74,7 +77,7 @@ def answer(*arguments):
 
 
 def whole(plan: Plan):
-    return planned_events(plan, "r", moments=True)
+    return planned_events(plan, "r")
 
 
 def test_a_plan_that_fits_ends_with_0_and_says_what_it_costs(plan_file) -> None:
@@ -87,9 +90,11 @@ def test_a_plan_that_fits_ends_with_0_and_says_what_it_costs(plan_file) -> None:
     assert found["as_written"]["pld"] == cost < 8
     assert found["as_written"]["rdp"] > cost
     assert found["as_written"]["prv"] >= cost
-    assert [row["stage"] for row in found["stages"]] == list(STAGE_NAMES)
-    assert [row["steps"] for row in found["stages"]] == [120, 120, 120]
-    assert found["stages"][-1]["so_far"] == cost
+    assert [(row["stage"], row["what"], row["steps"]) for row in found["rows"]] == [
+        ("pretrain", "update", 120), ("decoder", "update", 120), ("decoder", "moments", 1),
+        ("diffusion", "update", 120)]
+    assert found["rows"][-1]["so_far"] == cost
+    assert found["left_after_plan"] == {"epsilon": 8.0 - cost, "of": 8.0, "delta": DELTA}
     assert "one patient" in found["meaning"]
 
 
@@ -98,8 +103,9 @@ def test_a_plan_over_its_own_budget_ends_with_1_and_the_lines_that_mend_it(plan_
     code, out, _ = run("plan", path)
     assert code == 1
     assert "it does not fit" in out
-    assert "own budget, an epsilon of 5 at delta 1e-05" in out
-    assert "need more noise" in out
+    assert "where 5 is allowed at delta 1e-05" in out
+    assert "decided by the plan's own budget, an epsilon of 5 at delta 1e-05" in out
+    assert "planned apart" in out
     # The lines are YAML, and the plan fits with them.
     lines = yaml.safe_load(out[out.index("stages:\n"):])["stages"]
     noise = {stage["privacy"]["noise_multiplier"] for stage in lines.values()}
@@ -112,8 +118,8 @@ def test_a_plan_over_its_own_budget_ends_with_1_and_the_lines_that_mend_it(plan_
 def test_one_stage_has_nothing_to_split(plan_file) -> None:
     code, out, _ = run("plan", plan_file(last_stage="pretrain"))
     assert code == 0
-    assert "noise_multiplier in every stage" in out
-    assert "a share of it" not in out
+    assert "the least noise_multiplier" in out
+    assert "planned apart" not in out
 
 
 def test_the_noise_is_for_the_epsilon_and_delta_that_are_asked_for(plan_file) -> None:
@@ -125,7 +131,8 @@ def test_the_noise_is_for_the_epsilon_and_delta_that_are_asked_for(plan_file) ->
     assert 1.98 < found["planned"]["pld"] <= 2.0
     assert found["planned"]["delta"] == 1e-6
     assert all(noise > found["noise_multiplier"] for noise in found["split_noise_multipliers"].values())
-    assert found["reasons"] == ["it costs more than an epsilon of 2"]
+    assert found["decided_by"] == "what was asked for, an epsilon of 2 at delta 1e-06"
+    assert [reason.split(":")[0] for reason in found["reasons"]] == ["more than what was asked for"]
 
 
 def test_an_epsilon_that_no_noise_reaches_is_told(plan_file) -> None:
@@ -145,9 +152,13 @@ def test_a_site_says_what_it_would_refuse(plan_file, site_file) -> None:
     assert found["epsilon"] == 4.0
     said = "\n".join(found["reasons"])
     assert "too little noise: 1.5 instead of noise_multiplier of at least 1.7" in said
-    assert "whole budget" in said
-    assert len(found["reasons"]) == 2
+    assert "more than the site's whole budget: an epsilon of" in said
+    assert "more than the site's cap for pretrain: an epsilon of" in said
+    assert len(found["reasons"]) == 3
     assert found["noise_multiplier"] > 1.7
+    assert found["decided_by"] == "the site's cap for pretrain, an epsilon of 1 at delta 1e-05"
+    assert found["still_refused"] == ["the plan draws too many subjects a step: 0.1 instead of "
+                                      "sample_rate of at most 0.08"]
     code, found = answer("plan", plan_file(noise_multiplier=20.0), "--site", site)
     assert code == 1
     assert "too many subjects a step" in "\n".join(found["reasons"])
@@ -169,7 +180,7 @@ def test_a_site_pays_for_its_own_stages_and_what_it_gives_only(plan_file, site_f
     _, some = answer("plan", path, "--site", site_file(
         {"epsilon": 9.0, "stages": ["pretrain", "diffusion"]}))
     assert some["as_written"]["pld"] < withheld["as_written"]["pld"] < every["as_written"]["pld"]
-    assert [row["stage"] for row in some["stages"]] == ["pretrain", "diffusion"]
+    assert [row["stage"] for row in some["rows"]] == ["pretrain", "diffusion"]
 
 
 def test_what_the_ledger_says_was_spent_before_counts(plan_file, site_file) -> None:
@@ -201,7 +212,7 @@ def test_no_epsilon_is_printed_beside_a_stage_without_dp(plan_file, named) -> No
     for arguments in (("plan", path), ("cost", path, "--rounds", 2)):
         code, found = answer(*arguments)
         assert code == 1
-        assert found["stages"] == []
+        assert found.get("rows", []) == found.get("stages", []) == []
         assert found.get("as_written") is None
         assert f"no epsilon holds: {named} would be trained on the same patients" in found["reasons"][0]
 
@@ -211,14 +222,14 @@ def test_no_epsilon_is_printed_for_patients_who_were_trained_on_without_dp(
     path = plan_file(noise_multiplier=3.0)
     code, found = answer("plan", path, "--site", site_file(
         {"epsilon": 9.0, "without_dp": ["decoder"]}))
-    assert (code, found["stages"]) == (1, [])
+    assert (code, found["rows"]) == (1, [])
     assert "decoder would be trained" in found["reasons"][0]
     site = site_file({"epsilon": 9.0})
     (site.parent / "state").mkdir()
     with open_ledger(site.parent / "state", clock=lambda: datetime(2026, 11, 23, tzinfo=UTC)) as ledger:
         ledger.note(WITHOUT_DP, run="old", stage="decoder", round_index=0, cohort="patients")
     code, found = answer("plan", path, "--site", site)
-    assert (code, found["stages"]) == (1, [])
+    assert (code, found["rows"]) == (1, [])
     assert "the ledger says" in found["reasons"][0]
 
 
@@ -232,7 +243,7 @@ def test_rounds_cost_what_the_accountant_says(plan_file) -> None:
         events = rounds_of(plan, row["stage"], 5)
         assert row["steps"] == 300
         assert row["alone"] == row["with_before"] == epsilon(events, DELTA)
-        assert row["after_plan"] == epsilon([*whole(plan), *events], DELTA)
+        assert row["with_whole_plan"] == epsilon([*whole(plan), *events], DELTA)
 
 
 def test_rounds_that_do_not_fit_end_with_1_and_say_so(plan_file, site_file) -> None:
@@ -240,7 +251,8 @@ def test_rounds_that_do_not_fit_end_with_1_and_say_so(plan_file, site_file) -> N
     assert run("cost", path, "--rounds", 5, "--stage", "pretrain")[0] == 0
     code, out, _ = run("cost", path, "--rounds", 50, "--stage", "pretrain")
     assert code == 1
-    assert "50 rounds of pretrain come to an epsilon of" in out
+    assert "50 rounds of pretrain: more than the plan's own budget: an epsilon of" in out
+    assert "with the whole plan besides" in out
     assert "decoder" not in out
     assert run("cost", path, "--rounds", 5, "--stage", "pretrain",
                "--site", site_file({"epsilon": 3.0}))[0] == 1
@@ -270,8 +282,9 @@ def test_bad_input_ends_with_2_and_a_word_on_what_to_do(plan_file, site_file, tm
             (("plan", tmp_path / "nowhere.yaml"), "cannot be read"),
             (("plan", PLANS / "demo.yaml"), "has no differential privacy"),
             (("plan", fine, "--site", site_file()), "has no budget"),
-            (("plan", fine, "--delta", 0.02), "cohort of this size"),
-            (("plan", fine, "--delta", 0), "out of the range"),
+            (("plan", fine, "--delta", 0.02), "delta has 1 mistake"),
+            (("plan", fine, "--delta", 0), "delta has 1 mistake"),
+            (("plan", fine, "--delta", 1e-11), "out of the range"),
             (("cost", fine, "--rounds", 2, "--stage", "dit"), "no such stage")):
         code, out, error = run(*arguments)
         assert (code, out) == (2, "")

@@ -13,7 +13,8 @@ import pytest
 from braing3n.errors import BudgetError, LedgerError, PolicyError, ReplayError
 from braing3n.privacy import ledger_file
 from braing3n.privacy.accountant import epsilon, spent
-from braing3n.privacy.ledger import load_history
+from braing3n.privacy.ledger import load_history, open_ledger
+from braing3n.privacy.ledger_history import Decided
 from client import charging, dp_work, outbox
 from client.charging import record_refusal
 
@@ -42,7 +43,8 @@ def test_what_a_round_costs_is_on_the_disk_before_its_first_gradient(
 def test_an_entry_says_all_that_is_needed_to_compute_its_epsilon_again(clinic: Make) -> None:
     site = clinic()
     reply, vector = site.train()
-    reserve, settle = load_history(site.state).entries[1:]
+    decided, reserve, settle = load_history(site.state).entries[1:]
+    assert (decided.code, decided.detail) == ("budget", "epsilon 100.0 delta 1e-05")
     for entry in (reserve, settle):
         how = entry.mechanism
         assert (how.name, how.sample_rate, how.noise_multiplier, how.steps) == (
@@ -52,9 +54,33 @@ def test_an_entry_says_all_that_is_needed_to_compute_its_epsilon_again(clinic: M
         assert (entry.run, entry.stage, entry.round_index, entry.cohort) == (
             "r1", "pretrain", 0, "patients")
         assert entry.plan_digest == site.plan().digest
+        assert entry.weights_digest == outbox.weights_digest(site.weights())
     assert settle.released_digest == outbox.Kept(reply, vector, ()).digest
     cost = spent(site.events(), 1e-5)
     assert (settle.spent.pld, settle.spent.rdp, settle.spent.prv) == (cost.pld, cost.rdp, cost.prv)
+
+
+@pytest.mark.parametrize("change", [{"epsilon": 100.5}, {"delta": 2e-5}, {"delta": 1e-6}])
+def test_a_budget_that_was_changed_needs_a_signed_decision(clinic: Make, change: dict[str, float],
+                                                           ) -> None:
+    site = clinic()
+    site.train()
+    site.allow(**change)
+    with pytest.raises(PolicyError, match="changed without a signed decision"):
+        site.train(round_index=1)
+    assert len(site.events()) == 1
+    with open_ledger(site.state) as ledger:
+        ledger.decide("patients", Decided(change.get("epsilon", 100.0), change.get("delta", 1e-5)))
+    site.train(round_index=1)
+    assert len(site.events()) == 2
+
+
+def test_a_stricter_budget_needs_none(clinic: Make) -> None:
+    site = clinic()
+    site.train()
+    site.allow(epsilon=50.0)
+    site.train(round_index=1)
+    assert len(site.events()) == 2
 
 
 def test_the_account_goes_on_over_rounds_and_runs(clinic: Make) -> None:
@@ -122,7 +148,7 @@ def test_the_same_task_gets_the_same_bits_with_the_ledgers_head_of_now(
     again, same = site.train()
     assert same.tobytes() == vector.tobytes()
     assert again.model_copy(update={"head": None}) == first.model_copy(update={"head": None})
-    assert (first.head.seq, again.head.seq) == (2, 3)
+    assert (first.head.seq, again.head.seq) == (3, 4)
     assert len(site.events()) == 1
 
 

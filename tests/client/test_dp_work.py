@@ -11,7 +11,7 @@ import torch
 
 from braing3n.errors import ConfigError, PolicyError, ReplayError
 from braing3n.privacy.accountant import epsilon
-from braing3n.privacy.ledger import load_history
+from braing3n.privacy.ledger import load_history, open_ledger
 from braing3n.protocol import Reply
 from braing3n.weights import load_weights, unpack
 
@@ -101,7 +101,7 @@ def test_a_site_restarted_at_round_k_still_trains_with_dp(clinic: Make) -> None:
 
 def test_training_is_over_after_the_plans_last_round(clinic: Make) -> None:
     site = clinic()
-    with pytest.raises(PolicyError, match="no such round"):
+    with pytest.raises(PolicyError, match="asks for no update here"):
         site.train(round_index=3)
     assert site.kinds == []
 
@@ -112,7 +112,7 @@ def test_moments_are_given_after_the_decoders_last_round_alone(
 ) -> None:
     site = clinic()
     site.freeze()
-    with pytest.raises(PolicyError, match="moments elsewhere"):
+    with pytest.raises(PolicyError, match="asks for no moments here"):
         site.moments(round_index, stage=stage)
     assert site.events() == []
 
@@ -170,6 +170,24 @@ def test_a_decoders_noised_metrics_hold_none_that_depends_on_the_training_subjec
     site = clinic(release={"metrics": "noised"})
     site.freeze()
     assert site.train("decoder")[0].metrics.keys() == {"psnr", "ssim"}
+
+
+def test_a_site_that_took_no_part_in_a_stage_is_not_charged_for_its_metrics(clinic: Make) -> None:
+    site = clinic(release={"metrics": "noised"}, sweep="stages.pretrain.rounds=2")
+    assert site.evaluate().metrics == {}
+    assert site.kinds == []
+    site.train()
+    assert site.evaluate(run="r2").metrics == {}  # what it did in another run does not count
+    assert len(site.events()) == 2
+
+
+def test_nor_is_one_whose_budget_ended_within_the_run(clinic: Make) -> None:
+    site = clinic(release={"metrics": "noised"}, sweep="stages.pretrain.rounds=2")
+    site.train()
+    with open_ledger(site.state) as ledger:
+        ledger.refuse("budget", run="r1", stage="pretrain", round_index=1, cohort="patients")
+    assert site.evaluate().metrics == {}
+    assert len(site.events()) == 2
 
 
 def test_metrics_that_are_withheld_cost_nothing(clinic: Make) -> None:

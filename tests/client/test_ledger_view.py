@@ -1,18 +1,25 @@
+import inspect
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from braing3n.errors import ConfigError, LedgerError
+from braing3n.errors import ConfigError, LedgerError, ReplayError
 from braing3n.privacy.accountant import epsilon
 from braing3n.privacy.ledger import open_ledger
 from braing3n.privacy.ledger_entry import WITHOUT_DP, MechanismRecord, SpentRecord
-from braing3n.receipts import receipt_line, sign_receipt
+from braing3n.privacy.ledger_history import Decided
+from braing3n.protocol import REFUSALS
+from braing3n.receipts import receipt_line, sign_claim, sign_receipt
 from braing3n.signing import open_key
+from client import guard
+from client.budget_page import up
 from client.cli import app
-from client.ledger_view import describe_ledger, look_at_ledger
+from client.ledger_view import RULES, describe_ledger, look_at_ledger
 
 HOW = MechanismRecord(name="poisson_gaussian", sample_rate=0.1, noise_multiplier=1.5, steps=100,
                       clip_norm=1.0, views=4, engine="loop", num_subjects=80)
@@ -74,15 +81,10 @@ def test_a_site_that_has_spent_nothing_has_all_of_its_budget(site: Path) -> None
     assert (told["spent"]["pld"], told["left"], told["num_entries"]) == (0.0, 8.0, 0)
 
 
-def test_a_damaged_ledger_and_a_site_without_budget_are_told(site: Path) -> None:
+def test_a_damaged_ledger_is_told(site: Path) -> None:
     ledger = site.parent / "state" / "ledger.jsonl"
     ledger.write_bytes(ledger.read_bytes().replace(b'"steps":100', b'"steps":101', 1))
     with pytest.raises(LedgerError, match="is damaged in line"):
-        look_at_ledger(site)
-    settings = yaml.safe_load(site.read_text())
-    del settings["budget"]
-    site.write_text(yaml.safe_dump(settings))
-    with pytest.raises(ConfigError, match="has no budget"):
         look_at_ledger(site)
 
 
@@ -94,12 +96,115 @@ def test_training_before_there_was_a_budget_voids_what_is_said_later(site: Path)
 def test_a_ledger_that_was_cut_is_found_by_the_sites_own_receipts(site: Path) -> None:
     state, coordinator = site.parent / "state", open_key(site.parent / "c.key", site.parent / "c.pub")
     with open_ledger(state) as ledger:
-        head, key = ledger.head, ledger.public_key.text
-    receipt = sign_receipt(coordinator, number=0, previous="0" * 64, run="r1", site="a", seq=head.seq,
-                           digest=head.digest, site_key=key)
+        claim = sign_claim(ledger.sign, ledger.public_key, "a", head=ledger.head)
+    receipt = sign_receipt(coordinator, number=0, previous="0" * 64, run="r1", site="a", claim=claim)
     (state / "receipts.jsonl").write_bytes(receipt_line(receipt) + b"\n")
     look_at_ledger(site)
     lines = (state / "ledger.jsonl").read_bytes().splitlines(keepends=True)
     (state / "ledger.jsonl").write_bytes(b"".join(lines[:-1]))
     with pytest.raises(LedgerError, match="not the one that the coordinator was shown"):
+        look_at_ledger(site)
+
+
+def change(site: Path, **settings: object) -> None:
+    """Write the site's file anew, with other settings; None leaves one out."""
+    content = {**yaml.safe_load(site.read_text()), **settings}
+    site.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
+
+
+def shown(site: Path) -> str:
+    ended = CliRunner().invoke(app, ["budget", "show", str(site)])
+    assert ended.exit_code == 0
+    return ended.output
+
+
+def test_the_scans_need_not_be_there(site: Path) -> None:
+    before = shown(site)
+    (site.parent / "scans").rmdir()
+    assert shown(site) == before
+
+
+def test_what_is_left_is_shown_rounded_down_and_what_is_spent_rounded_up(site: Path) -> None:
+    told = look_at_ledger(site)
+    text = describe_ledger(told)
+    spent = float(text.split("spent: ")[1].split(" ")[0])
+    left = float(text.split("left:  ")[1].split(" ")[0])
+    assert told["spent"]["pld"] <= spent < told["spent"]["pld"] + 1e-3
+    assert told["left"] - 1e-3 < left <= told["left"]
+    assert "of 8\n" in text
+
+
+def test_each_refusal_is_told_with_its_rule_how_often_and_where_the_reason_stands(site: Path) -> None:
+    place = {"run": "r1", "stage": "decoder", "cohort": "patients"}
+    with open_ledger(site.parent / "state") as ledger:
+        for number in range(2):
+            ledger.refuse(ReplayError.code, **place, round_index=number)
+        ledger.note("refused_unread")
+    text = shown(site)
+    assert "budget (1 time): it does not fit: the site's epsilon" in text
+    assert "replay (2 times): it was asked for before" in text
+    assert "a message that is no task (1 time)" in text
+    assert str(site.parent / "state" / "site.log") in text
+
+
+def test_every_word_that_can_be_answered_has_its_rule() -> None:
+    assert set(RULES) == set(REFUSALS)
+
+
+def test_the_log_that_is_pointed_to_holds_the_words_that_are_pointed_to(site: Path) -> None:
+    (guard_text,) = re.findall(r'f"(answering with a refusal): ', inspect.getsource(guard))
+    assert f"`{guard_text}`" in shown(site)
+
+
+def test_a_site_without_a_budget_gets_a_plain_answer(site: Path) -> None:
+    for path in (site.parent / "state").iterdir():
+        path.unlink()
+    change(site, budget=None)
+    assert shown(site) == "this site has no budget: it trains without differential privacy\n"
+    (site.parent / "state" / "without_dp.jsonl").write_text('["r0", "pretrain"]\n["r1", "decoder"]\n')
+    text = shown(site)
+    assert "run r0, stage pretrain" in text
+    assert "run r1, stage decoder" in text
+    told = look_at_ledger(site)
+    assert (told["budget"], told["without_dp"]) == (None, [["r0", "pretrain"], ["r1", "decoder"]])
+
+
+@pytest.mark.parametrize("budget", [{"epsilon": 8.0, "cohort": "new"}, None])
+def test_an_account_under_another_name_does_not_vanish(site: Path, budget: object) -> None:
+    spent = look_at_ledger(site)["spent"]["pld"]
+    change(site, budget=budget)
+    text = shown(site)
+    assert f"warning: the ledger holds an epsilon of {up(spent)} at delta 1e-05" in text
+    assert "another cohort name, patients," in text
+    assert "write `cohort: patients` again" in text
+
+
+def test_a_cohort_that_was_only_refused_or_decided_about_has_no_account(site: Path) -> None:
+    with open_ledger(site.parent / "state") as ledger:
+        ledger.refuse("policy", run="r9", stage="pretrain", cohort="others", round_index=0)
+        ledger.decide("others", Decided(8.0, 1e-5))
+    assert look_at_ledger(site)["warnings"] == []
+
+
+def test_settings_that_allow_more_than_was_signed_are_a_warning(site: Path) -> None:
+    with open_ledger(site.parent / "state") as ledger:
+        ledger.decide("patients", Decided(8.0, 1e-5))
+    assert look_at_ledger(site)["warnings"] == []
+    change(site, budget={"epsilon": 7.0})
+    assert look_at_ledger(site)["warnings"] == []
+    for more in ({"epsilon": 9.0}, {"epsilon": 8.0, "delta": 1e-6}):
+        change(site, budget=more)
+        (warning,) = look_at_ledger(site)["warnings"]
+        assert "without a signed decision" in warning
+
+
+def test_a_state_folder_that_may_not_be_read_or_is_a_file_is_told(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may read all
+        with pytest.raises(LedgerError, match="cannot be read"):
+            look_at_ledger(site)
+    change(site, state_dir="site.yaml")
+    with pytest.raises(ConfigError, match="no folder of the site's own"):
         look_at_ledger(site)

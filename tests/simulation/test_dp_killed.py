@@ -23,15 +23,22 @@ from simulation.sites import write_site_files
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["client.app", "server.app", "client.work", "client.dp_work"])
 MORE = "last_stage=pretrain stages.pretrain.rounds=3"
+STEPS = 2  # of a round
+ROUND = Event(mechanism="poisson_gaussian", sample_rate=0.4, noise_multiplier=1.5, steps=STEPS,
+              stage="pretrain", round_index=0, run="x")
 
 
-def run(cohort: Path, out: Path, sweep: str, kill: tuple[str, int] | None = None) -> None:
+def run(  # noqa: C901  # it runs in a process of its own, and is one story
+    cohort: Path, out: Path, sweep: str, kill: tuple[str, int] | None = None
+) -> None:
     """Run or go on; `kill` is a kind of instant, and at the how manieth of them to die."""
     import torch
 
     from braing3n import dp_training
     from braing3n.privacy import ledger, ledger_file
     from client import charging, outbox
+    from client.site import open_site
+    from server import run_state
 
     torch.set_num_threads(1)
     plan = load_plan(PLANS / "demo-dp.yaml", sweep)
@@ -56,7 +63,18 @@ def run(cohort: Path, out: Path, sweep: str, kill: tuple[str, int] | None = None
 
         setattr(module, name, call)
 
+    at_work = ""
+    gradient = dp_training.noised_gradient
+
+    def written_down(*arguments, **named):
+        """Keep an account of the steps that are really taken, beside the ledger's."""
+        with (out / "steps.txt").open("a") as stream:
+            stream.write(f"{at_work}\n")
+        return gradient(*arguments, **named)
+
+    dp_training.noised_gradient = written_down
     around(dp_training, "noised_gradient", "gradient")
+    around(run_state.RunFolder, "write_round", "checkpoint")
     around(outbox, "keep", "keep")
     around(ledger, "append", "line")
     around(ledger_file.os, "fsync", "fsync")
@@ -76,6 +94,8 @@ def run(cohort: Path, out: Path, sweep: str, kill: tuple[str, int] | None = None
     ledger_file.os.write = cut_short
 
     def site(message, context):
+        nonlocal at_work
+        at_work = open_site(context).config.name
         reply = client_app(message, context)
         if message.metadata.message_type == "train.pretrain" and not reply.has_error():
             left = next(iter(reply.content.array_records["arrays"].values())).data
@@ -104,6 +124,8 @@ def check(out: Path, cohort: Path, sweep: str, kill: tuple[str, int]) -> None:
     assert in_a_process(cohort, out, sweep) == 0
     assert json.loads((out / "run.json").read_text())["status"] == "completed"
     left = [json.loads(line) for line in (out / "left.jsonl").read_text().splitlines()]
+    taken = (out / "steps.txt").read_text().splitlines()
+    whole, one_more = epsilon([ROUND] * 3, 1e-5), epsilon([ROUND] * 4, 1e-5)
     for site in ("site-a", "site-b"):
         history = load_history(out / "sites" / site)
         events = history.events("patients")
@@ -112,16 +134,19 @@ def check(out: Path, cohort: Path, sweep: str, kill: tuple[str, int]) -> None:
         assert len(answers) == len({number for number, _ in answers}) == 3
         settled = [entry.round_index for entry in history.entries if entry.kind == "settle"]
         assert sorted(settled) == [0, 1, 2]
-        # Recorded spend is at least what left; at most one round more than without the kill.
+        # Recorded spend is at least what was really done, by an account of its own.
+        assert sum(event.steps for event in events) >= taken.count(site) >= 3 * STEPS
+        # ε is that of a run without the kill, and at most one round more.
         assert len(history.open_reserves()) == len(events) - 3 <= 1
-        assert epsilon(events, 1e-5) >= epsilon(events[:3], 1e-5)
+        assert epsilon(events, 1e-5) in (whole, one_more)
         assert events[: len(before.get(site, []))] == before.get(site, [])
     lost = sum(len(load_history(out / "sites" / site).open_reserves()) for site in ("site-a", "site-b"))
     assert lost <= 1
     shutil.rmtree(out)
 
 
-@pytest.mark.parametrize("kill", [("before gradient", 3), ("after keep", 2), ("after reply", 6)])
+@pytest.mark.parametrize("kill", [("before gradient", 3), ("after keep", 2), ("after reply", 6),
+                                  ("before checkpoint", 2)])
 def test_a_kill_loses_at_most_one_round_and_hides_no_spending(
     tmp_path: Path, phantom_cohort: Path, short_dp_plan: str, kill: tuple[str, int]
 ) -> None:
@@ -136,6 +161,7 @@ def test_a_kill_loses_at_most_one_round_and_hides_no_spending(
     *(("after keep", number) for number in (1, 4, 5)),
     *(("after gradient", number) for number in (1, 2, 6, 12)),
     *(("after reply", number) for number in range(3, 10)),
+    *((kind, number) for kind in ("before checkpoint", "after checkpoint") for number in (1, 2, 3)),
     *(("after fsync", number) for number in range(2, 60, 6)),
 ])
 def test_it_does_so_wherever_it_was_killed(
@@ -158,10 +184,8 @@ def test_a_site_restarted_at_round_k_still_trains_with_dp(
     # The account went on from what the ledger held, and did not begin anew.
     spent = [entry.spent.pld for entry in history.entries if entry.kind == "reserve"]
     assert spent == sorted(set(spent))
-    first = Event(mechanism="poisson_gaussian", sample_rate=0.4, noise_multiplier=1.5, steps=2,
-                  stage="pretrain", round_index=0, run="x")
     for number, cost in enumerate(spent, start=1):
-        assert cost == pytest.approx(epsilon([first] * number, 1e-5))
+        assert cost == pytest.approx(epsilon([ROUND] * number, 1e-5))
     # And the noise is there: far longer than any sum of clipped gradients in so many steps.
     told = json.loads((out / "run.json").read_text())["privacy_by_site"]["site-a"]["stages"]["pretrain"]
     assert told["signal_to_noise"] < 0.5

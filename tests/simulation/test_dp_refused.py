@@ -11,10 +11,11 @@ import yaml
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
 from braing3n.plan import load_plan
-from braing3n.privacy.ledger import load_history
+from braing3n.privacy.ledger import load_history, open_ledger
 from braing3n.protocol import Reply, Task
 from braing3n.weights import layout_digest, pack
 from client.app import app as client_app
+from server.app import app as server_app
 from server.stages import initial_weights
 from simulation.grid import LocalGrid, run_locally
 from simulation.run import PLANS
@@ -55,8 +56,10 @@ class Hospital:
 
     @property
     def kinds(self) -> list[str]:
+        """What the ledger says, after the entries that begin it and decide on the budget."""
         return [f"{entry.kind} {entry.code or entry.what}" for entry in
-                load_history(self.state).entries][1:]  # the first says that the ledger begins
+                load_history(self.state).entries
+                if (entry.kind, entry.code) not in (("note", "begun"), ("note", "budget"))]
 
 
 @pytest.fixture
@@ -174,12 +177,52 @@ def test_receipts_find_a_ledger_that_was_rolled_back(
                 ledger.write_bytes(backup[1][: backup[1].rstrip(b"\n").rfind(b"\n") + 1])
         return client_app(message, context)
 
-    from server.app import app as server_app
-
     run_locally(PLANS / "demo-dp.yaml", sites, out, sweep=sweep, apps=(server_app, site))
     first, second = json.loads((out / "run.json").read_text())["stages"][0]["participation"]
     assert first["refused"] == {}
     assert second["refused"] == {"site-b": "ledger"}  # and site-a went on
+
+
+def test_a_budget_that_ends_within_a_run_stops_its_site_alone(
+    tmp_path: Path, phantom_cohort: Path, short_dp_plan: str
+) -> None:
+    """Another consortium's run spends at site-b; noised metrics are not charged after that."""
+    sweep = f"{short_dp_plan} last_stage=pretrain stages.pretrain.rounds=3 min_sites=1"
+    plan, out = load_plan(PLANS / "demo-dp.yaml", sweep), tmp_path / "out"
+    sites = write_site_files(find_site_folders(phantom_cohort), out, plan)
+    settings = yaml.safe_load((sites / "site-b.yaml").read_text())
+    settings["release"] = {"metrics": "noised"}
+    (sites / "site-b.yaml").write_text(yaml.safe_dump(settings))
+    state, asked = out / "sites" / "site-b", []
+
+    def site(message: Message, context: Context) -> Message:
+        reply = client_app(message, context)
+        if message.metadata.dst_node_id % 2 == 0 and message.metadata.message_type == "train.pretrain":
+            asked.append(message)
+            if len(asked) == 1:
+                spend_elsewhere(state)
+        return reply
+
+    run_locally(PLANS / "demo-dp.yaml", sites, out, sweep=sweep, apps=(server_app, site))
+    record = json.loads((out / "run.json").read_text())
+    assert [one["refused"] for one in record["stages"][0]["participation"]][:3] == [
+        {}, {"site-b": "budget"}, {"site-b": "budget"}]
+    assert record["status"].startswith("completed with 1 of 2 sites")
+    own = [entry for entry in load_history(state).entries if entry.run == record["id"]]
+    assert [f"{entry.kind} {entry.code or entry.what}" for entry in own] == [
+        "reserve update", "reserve metrics", "settle update", "settle metrics",
+        "refuse budget", "refuse budget"]
+    others = load_history(out / "sites" / "site-a").entries
+    assert [entry.round_index for entry in others if entry.kind == "settle"] == [0, 1, 2]
+
+
+def spend_elsewhere(state: Path) -> None:
+    with open_ledger(state) as ledger:
+        last = next(entry for entry in ledger.entries if entry.kind == "reserve")
+        ledger.reserve(run="another", stage="pretrain", round_index=0, cohort="patients", what="update",
+                       mechanism=last.mechanism.model_copy(update={
+                           "noise_multiplier": 0.4, "steps": 500}),
+                       spent=last.spent, plan_digest=last.plan_digest)
 
 
 def test_the_other_sites_go_on_without_one_that_refuses(
@@ -195,5 +238,7 @@ def test_the_other_sites_go_on_without_one_that_refuses(
     record = json.loads((out / "run.json").read_text())
     assert record["status"].startswith("completed with 1 of 2 sites in pretrain round 1")
     assert record["stages"][0]["participation"][0]["refused"] == {"site-b": "policy"}
-    assert record["privacy_by_site"]["site-b"]["statement"] == "nothing of this site is in any result"
+    assert record["privacy_by_site"]["site-b"] == {
+        "statement": "refused: took no part, nothing spent in this run", "stages": {},
+        "refused": {"policy": ["pretrain"]}}
     assert "privacy for one patient" in record["privacy_by_site"]["site-a"]["statement"]
