@@ -292,7 +292,7 @@ def _arguments() -> argparse.Namespace:
     arguments.sizes = arguments.sizes or (["5M"] if arguments.quick else list(PRESETS))
     arguments.views = arguments.views or ([1] if arguments.quick else [1, 4])
     arguments.at_least, arguments.repeats, arguments.seconds = (
-        (1, 9, 8.0) if arguments.quick else (3, 8, 120.0))
+        (1, 9, 8.0) if arguments.quick else (2, 8, 60.0))
     arguments.memory = arguments.memory and not arguments.quick
     return arguments
 
