@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from braing3n.audit.cli import app as audit
 from braing3n.errors import BrainG3NError, ConfigError
 from braing3n.presets import PresetName
 from braing3n.printable import printable
@@ -16,6 +17,8 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_show_locals=False, add_completion=False,
     help="Train one 3D brain-MRI foundation model over many hospitals; scans stay where they are.",
 )
+
+app.add_typer(audit, name="audit")
 
 
 @app.callback()

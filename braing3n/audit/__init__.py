@@ -1,0 +1,1 @@
+"""Checking what sites say of privacy, without trusting their software."""

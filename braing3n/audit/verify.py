@@ -1,0 +1,207 @@
+"""Whether sites' ledgers hold, from files alone: ledgers, public keys, receipts."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from braing3n.audit import ledger_rules as rules
+from braing3n.audit.findings import Finding
+from braing3n.audit.ledger_file import read_ledger
+from braing3n.audit.ledger_line import MAX_BYTES, Line, Seen, look_at
+from braing3n.audit.receipts import Receipt, ReceiptFile, between_files, hold, read_receipts
+from braing3n.audit.recompute import Recomputed, recompute
+from braing3n.errors import ConfigError
+
+KEY_FILE = "ledger.pub"
+_KEY = re.compile("ed25519:([0-9a-f]{64})\n?")
+
+
+@dataclass(frozen=True)
+class LedgerAudit:
+    """What came out for one ledger.
+
+    Attributes:
+        path: The file.
+        site: The site's agreed name, as receipts or the folder have it; None if neither does.
+        public_key: The key that it was checked with, as text.
+        lines: What could be read, with the number of each line.
+        num_entries: Lines in all.
+        findings: What is wrong.
+        notes: What a reader must know besides.
+        cohorts: ε, rebuilt.
+    """
+
+    path: Path
+    site: str | None
+    public_key: str
+    lines: tuple[tuple[int, Line], ...]
+    num_entries: int
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    cohorts: tuple[Recomputed, ...]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What came out for all that was given.
+
+    Attributes:
+        ledgers: One for each.
+        findings: What is wrong with the receipts.
+        notes: What a reader must know of them.
+    """
+
+    ledgers: tuple[LedgerAudit, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong anywhere."""
+        return not self.findings and not any(ledger.findings for ledger in self.ledgers)
+
+
+def verify(ledgers: Sequence[Path], receipts: Sequence[Path] = (), keys: Sequence[Path] = (),
+           ) -> Verified:
+    """Check ledgers, and hold them to receipts.
+
+    Args:
+        ledgers: ledger.jsonl of one or several sites.
+        receipts: receipts.jsonl of the coordinator, and of sites.
+        keys: Public keys of ledgers; without them, each ledger's own from the file beside it.
+
+    Raises:
+        LedgerError: A file cannot be read.
+        ConfigError: A key is missing, or is none.
+    """
+    known = [read_key(path) for path in keys]
+    files = [read_receipts(path) for path in receipts]
+    every = tuple(receipt for file in files for receipt in file.receipts)
+    findings = [finding for file in files for finding in file.findings]
+    findings += between_files(files)
+    return Verified(tuple(_audit(path, known, every) for path in ledgers), tuple(findings),
+                    tuple(_notes_on(files)))
+
+
+def read_key(path: Path) -> bytes:
+    """Return the raw public key of a file.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read", expected="the public key of the ledger",
+                          found=error.strerror or type(error).__name__,
+                          fix="ask the site for its ledger.pub, and name it with --pubkey") from error
+    match = _KEY.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"{path} holds no public key", found=f"{len(text)} other characters",
+                          expected="one line: `ed25519:` and 64 lower-case hexadecimal digits",
+                          fix="ask the site for its ledger.pub")
+    return bytes.fromhex(match[1])
+
+
+def name_of(path: Path, key: bytes, receipts: Sequence[Receipt]) -> str | None:
+    """Return the agreed name of a ledger's site: as receipts have it, or else as its folder."""
+    by_key = [receipt.site for receipt in receipts if receipt.site_key == key]
+    folder = path.absolute().parent.name
+    if by_key:
+        return by_key[-1]
+    return folder if any(receipt.site == folder for receipt in receipts) else None
+
+
+def _audit(path: Path, keys: Sequence[bytes], receipts: Sequence[Receipt]) -> LedgerAudit:
+    key = _key_for(path, keys)
+    seen, findings = read_ledger(path, key)
+    lines = [(number, one.line) for number, one in enumerate(seen) if one.line is not None]
+    findings += [finding for one in seen for finding in one.findings]
+    findings += rules.check_order(seen)
+    findings += rules.check_times(lines)
+    findings += rules.check_settles(lines)
+    findings += rules.check_budgets(lines)
+    site = name_of(path, key, receipts)
+    findings += hold(seen, key, site, receipts)
+    without = {line.cohort for _, line in lines if (line.kind, line.code) == ("note", "without_dp")}
+    cohorts = recompute(rules.work_of(lines), [str(name) for name in without])
+    findings += [Finding("understated", None, f"cohort {one.cohort}: claimed {one.claimed.pld:.6g} "
+                         f"(RDP {one.claimed.rdp:.6g}), and its entries come to "
+                         f"{'no number' if one.bounds.pld is None else f'{one.bounds.pld:.6g}'}")
+                 for one in cohorts if one.is_understated]
+    ordered = sorted(findings, key=lambda one: -1 if one.entry is None else one.entry)
+    return LedgerAudit(path, site, f"ed25519:{key.hex()}", tuple(lines), len(seen), tuple(ordered),
+                       tuple(_notes(seen, lines, key, receipts, cohorts)), tuple(cohorts))
+
+
+def _key_for(path: Path, keys: Sequence[bytes]) -> bytes:
+    """Return the key to check a ledger with: the one that its first entry names, if it is given."""
+    if not keys:
+        return read_key(path.parent / KEY_FILE)
+    if len(keys) == 1:
+        return keys[0]
+    fits = [key for key in keys if _is_first_by(path, key)]
+    return fits[0] if fits else keys[0]
+
+
+def _is_first_by(path: Path, key: bytes) -> bool:
+    try:
+        with path.open("rb") as stream:
+            line = stream.readline(MAX_BYTES + 1)
+    except OSError:
+        return False  # reading all of it says why
+    return not look_at(0, line.removesuffix(b"\n"), key).findings
+
+
+def _notes(
+    seen: Sequence[Seen], lines: Sequence[tuple[int, Line]], key: bytes, receipts: Sequence[Receipt],
+    cohorts: Sequence[Recomputed],
+) -> list[str]:
+    """Return what a reader must know of a ledger that may well hold."""
+    notes = [f"these patients ({one.cohort}) were also trained on without differential privacy: no "
+             "epsilon says anything about what they risk" for one in cohorts if one.is_void]
+    unsettled = sum(one.num_unsettled for one in cohorts)
+    if unsettled:
+        notes.append(f"{unsettled} charges were never settled, as the site was stopped; they count in "
+                     "full")
+    notes += rules.gaps(lines)
+    notes += _decided(lines)
+    refused = Counter(line.code for _, line in lines if line.kind == "refuse")
+    notes += [f"refused {count} times: {code}" for code, count in refused.items()]
+    own = [receipt.seq for receipt in receipts if receipt.site_key == key]
+    after = len(seen) - 1 - max(own, default=-1)
+    if not own:
+        notes.append("no receipt is for this ledger: whether lines are missing at its end cannot be "
+                     "told")
+    elif after > 0:
+        notes.append(f"the last {after} entries are later than any receipt: whether more followed "
+                     "cannot be told")
+    return notes
+
+
+def _decided(lines: Sequence[tuple[int, Line]]) -> list[str]:
+    """Return what the hospital decided, and when it allowed more."""
+    told: list[str] = []
+    before: dict[str, rules.Decision] = {}
+    for decision in rules.decisions_of(lines):
+        earlier = before.get(decision.cohort)
+        limit = f"an epsilon of {decision.epsilon:g} at delta {decision.delta:g}"
+        if earlier is None:
+            told.append(f"entry {decision.entry}, {decision.time}: the hospital allows {limit} for "
+                        f"cohort {decision.cohort}")
+        elif (earlier.epsilon, earlier.delta) != (decision.epsilon, decision.delta):
+            told.append(f"entry {decision.entry}, {decision.time}: changed for cohort "
+                        f"{decision.cohort}, from {earlier.epsilon:g} at {earlier.delta:g} to {limit}")
+        before[decision.cohort] = decision
+    return told
+
+
+def _notes_on(files: Sequence[ReceiptFile]) -> list[str]:
+    if not files:
+        return ["no receipts were given: a ledger that was cut at its end, or restored from a backup, "
+                "looks whole"]
+    return [f"{file.path}: {len(file.receipts)} receipts, " + (
+        "the coordinator's own" if file.is_coordinators else "as a site has kept them, or without the "
+        "coordinator's key beside them: some may be missing") for file in files]
