@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: setup demo test test-all lint bench bench-quality bench-dp clean
+.PHONY: setup demo test test-all lint gate bench bench-quality bench-dp clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,14 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -m ""
+
+# The privacy gate: attack the training of every network by both of our engines, at nano size.
+GATE := $(foreach stage,pretrain decoder diffusion,$(foreach engine,loop bookkeeping,$(stage)/$(engine)))
+
+gate: setup
+	@for one in $(GATE); do \
+		$(BIN)/braing3n audit empirical --stage $${one%/*} --engine $${one#*/} || exit 1; \
+	done
 
 lint: setup
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from braing3n.audit.empirical.cli import empirical
+
 app = typer.Typer(no_args_is_help=True, help="Check what sites say of privacy, from files alone.")
 
 LEDGERS = Annotated[list[Path], typer.Argument(help="ledger.jsonl of one or several sites.")]
@@ -20,6 +22,9 @@ def audit() -> None:
 
     Exit codes: 0 it holds, 1 it does not, 2 something cannot be read, or misuse.
     """
+
+
+app.command()(empirical)
 
 
 @app.command()

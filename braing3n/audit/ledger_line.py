@@ -6,6 +6,7 @@ there is not made here again; a test holds the two to each other. docs/privacy-b
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ from braing3n.audit.ledger_fields import check_fields, check_mechanism, check_sp
 
 MAX_BYTES = 4096
 ZEROS = "0" * 64
+# Texts that several lines have alike (`prev` is the digest of another): one copy of each is kept.
+_REPEATED = frozenset({"prev", "time", "kind", "run", "stage", "cohort", "what", "plan_digest",
+                       "weights_digest", "code", "detail"})
 
 
 class Mechanism(NamedTuple):
@@ -92,7 +96,7 @@ def look_at(number: int, content: bytes, key: bytes | None) -> Seen:
         content: The line.
         key: The raw public key that the ledger is to be signed by; None does not look.
     """
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sys.intern(hashlib.sha256(content).hexdigest())
     try:
         fields = _read(content)
     except ValueError as error:
@@ -168,6 +172,8 @@ def _mechanism(parts: tuple[tuple[str, type, Any], ...]) -> Mechanism:
 
 def _line(fields: dict[str, Any]) -> Line:
     del fields["key_id"], fields["signature"]
+    for name in _REPEATED & fields.keys():
+        fields[name] = sys.intern(fields[name])
     if "spent" in fields:
         fields["spent"] = Claimed(**fields["spent"])
     return Line(**fields)
