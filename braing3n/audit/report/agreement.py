@@ -1,0 +1,146 @@
+"""Whether a run's record and its sites' ledgers tell the same: a ledger alone can leave work out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from braing3n.audit.ledger_line import Line
+from braing3n.audit.report.appendix import Appendix
+from braing3n.audit.report.given import Given
+from braing3n.report.privacy_table import SiteAccount
+from braing3n.report.run_folder import RunRecord
+
+# What is no training, and releases nothing of patients where a site with a budget answers it.
+MEASURING = "evaluation"
+PROBES = "probes"
+_RELEASES = {"statistics": "moments"}
+
+
+class Disagreement(NamedTuple):
+    """What a run's record says and a site's ledger does not, or says otherwise.
+
+    Attributes:
+        code: `no_ledger`, `unlisted`, `uncharged_metrics`, `uncharged_probes`, `other_plan`,
+            `other_site` or `other_file`.
+        site: The site; empty where it is of none.
+        what: What was found, and what it means for the claim.
+    """
+
+    code: str
+    site: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a site did in a run.
+
+    Attributes:
+        gave: (stage, round from 1) of training that it is in the result of.
+        others: (stage, what) of other exchanges that it answered; (task, `probes`) of probes.
+        refused: Stages by the word for why it is not in a result, training and others.
+    """
+
+    gave: tuple[tuple[str, int], ...]
+    others: tuple[tuple[str, str], ...]
+    refused: dict[str, tuple[str, ...]]
+
+    @property
+    def is_in_model(self) -> bool:
+        """Whether something of its patients is in the run's models."""
+        return bool(self.gave) or any(what not in (MEASURING, PROBES) for _, what in self.others)
+
+
+def part_of(record: RunRecord, site: str) -> Part:
+    """Return what a site did in a run."""
+    gave, others = [], []
+    refused: dict[str, list[str]] = {}
+    for stage in record.stages:
+        for exchange in [*stage.participation, *stage.other_exchanges]:
+            if site in exchange.answered and exchange.round is not None:
+                gave.append((stage.name, exchange.round))
+            elif site in exchange.answered:
+                others.append((stage.name, exchange.what or "another exchange"))
+            word = exchange.refused.get(site)
+            if word is not None and stage.name not in refused.setdefault(word, []):
+                refused[word].append(stage.name)
+    others += [(task, PROBES) for task, told in record.probes.tasks.items() if site in told.sites]
+    return Part(tuple(gave), tuple(others), {word: tuple(names) for word, names in refused.items()})
+
+
+def says_dp(account: SiteAccount | None) -> bool:
+    """Tell whether a site has told the coordinator of differential privacy for work of its own."""
+    return account is not None and any(
+        told.noise_multiplier is not None and (told.steps or told.epsilon_stage)
+        for told in account.stages.values())
+
+
+def disagreements(given: Given, ledgers: Sequence[Appendix]) -> list[Disagreement]:
+    """Return what a run's record and the ledgers say differently; nothing where there is no record."""
+    record = given.record
+    if record is None:
+        return []
+    found: list[Disagreement] = []
+    for site in record.sites:
+        own = [line for one in ledgers if one.name == site for _, line in one.audit.lines
+               if line.run == record.id]
+        if any(one.name == site for one in ledgers):
+            found += _unlisted(record, site, own)
+            found += _uncharged(given, site, own)
+            found += _other_plan(record, site, own)
+        elif says_dp(record.privacy_by_site.get(site)):
+            found.append(Disagreement("no_ledger", site, (
+                "the run's record repeats a claim of differential privacy by this site, and no ledger "
+                "of it was given. Nothing of the claim was checked.")))
+    found += [Disagreement("other_site", one.name, (
+        f"{one.audit.path} is of no site of this run. It says nothing of the run."))
+        for one in ledgers if one.name not in record.sites]
+    return found
+
+
+def _unlisted(record: RunRecord, site: str, own: Sequence[Line]) -> Iterator[Disagreement]:
+    """Find results of the run that a site is in, and its ledger does not have."""
+    settled = {(line.stage, line.what, line.round_index) for line in own if line.kind == "settle"}
+    without = {line.stage for line in own if (line.kind, line.code) == ("note", "without_dp")}
+    part = part_of(record, site)
+    lacking = [f"{stage}, round {number}" for stage, number in part.gave
+               if stage not in without and (stage, "update", number - 1) not in settled]
+    kinds = {(stage, what) for stage, what, _ in settled}
+    lacking += [f"{stage}, {what}" for stage, what in part.others
+                if what in _RELEASES and stage not in without and (stage, _RELEASES[what]) not in kinds]
+    if lacking:
+        more = f" and {len(lacking) - 10} more" if len(lacking) > 10 else ""
+        yield Disagreement("unlisted", site, (
+            f"the run's record has this site in the result of {'; '.join(lacking[:10])}{more}, and its "
+            "ledger has no release for that. Something left the site that its account does not list: "
+            "more was spent than any number here says."))
+
+
+def _uncharged(given: Given, site: str, own: Sequence[Line]) -> Iterator[Disagreement]:
+    """Find held-out metrics of stages with DP that were never charged."""
+    charged = {line.stage for line in own if line.what == "metrics"}
+    without = {line.stage for line in own if (line.kind, line.code) == ("note", "without_dp")}
+    stages = sorted({line.stage for line in given.metrics
+                     if (line.site, line.phase) == (site, "evaluate") and line.metrics
+                     and line.stage not in charged | without})
+    if stages:
+        yield Disagreement("uncharged_metrics", site, (
+            f"metrics.jsonl has held-out metrics of this site in {', '.join(stages)}, and its ledger "
+            "charges none. They left without noise, or without account of it: no number here counts "
+            "them."))
+    tasks = [] if given.record is None else [
+        task for task, what in part_of(given.record, site).others if what == PROBES]
+    if tasks and not without:
+        yield Disagreement("uncharged_probes", site, (
+            f"the run's record has sums of this site for the probes {', '.join(tasks)}. They are "
+            "exact, and no ledger charges them: no number here counts them."))
+
+
+def _other_plan(record: RunRecord, site: str, own: Sequence[Line]) -> Iterator[Disagreement]:
+    """Find entries of the run that were made under another plan."""
+    other = [line.seq for line in own if line.plan_digest not in (None, record.plan_digest)
+             and line.kind != "refuse"]
+    if other:
+        yield Disagreement("other_plan", site, (
+            f"entry {other[0]} of its ledger names another plan for this run than the run's record "
+            f"({len(other)} entries do). One of both is not of this run."))
