@@ -1,6 +1,7 @@
 """The PDF as a reader sees it: pages as pictures."""
 
 import builtins
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,23 @@ from braing3n.audit.report.command import write_audit_report
 from braing3n.audit.report.pdf import pdf_of
 from braing3n.errors import ConfigError
 
+
+def _lacks() -> str:
+    """Return what the drawing of PDFs lacks here: it needs a library that is not a Python package."""
+    try:
+        import_module("weasyprint")
+    except OSError as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+needs_pango = pytest.mark.skipif(bool(_lacks()), reason=f"PDFs need the library Pango: {_lacks()}")
+
 _SCALE = 1.0  # pixels a point: 1/72 inch
 _MARGIN = 28  # of them stay empty at every edge, but for the page's foot
 
 
+@needs_pango
 def test_pages_are_full_and_nothing_is_cut_at_their_edges(template: Path, tmp_path: Path) -> None:
     write_audit_report([template], tmp_path / "report.pdf")
     document = pypdfium2.PdfDocument(tmp_path / "report.pdf")
@@ -39,6 +53,7 @@ def test_pages_are_full_and_nothing_is_cut_at_their_edges(template: Path, tmp_pa
     assert "ledger.jsonl" in text
 
 
+@needs_pango
 def test_a_picture_of_a_wide_word_is_what_the_check_would_find() -> None:
     """The check above can fail: a word that fits no page, on a page without our styles."""
     html = f"<style>@page {{ size: A4; margin: 15mm }}</style><p>{'wide' * 60}</p>"
@@ -46,6 +61,7 @@ def test_a_picture_of_a_wide_word_is_what_the_check_would_find() -> None:
     assert np.nonzero(inked.squeeze())[1].max() >= inked.shape[1] - _MARGIN
 
 
+@needs_pango
 def test_a_page_for_paper_fetches_nothing(tmp_path: Path) -> None:
     from PIL import Image
 
