@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from braing3n.plan import STAGE_NAMES, StageName
+from braing3n.privacy_plan import Delta, NoiseMultiplier
 from braing3n.yaml_files import StrictModel, misfit
 
 EngineName = Literal["loop", "bookkeeping", "opacus"]
@@ -31,13 +32,13 @@ class BudgetConfig(StrictModel):
     """
 
     epsilon: Annotated[float, Field(gt=0)]
-    delta: Annotated[float, Field(gt=0, lt=0.01)] = 1e-5
+    delta: Delta = 1e-5
     unit: Literal["subject"] = "subject"
     cohort: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "patients"
     stages: tuple[StageName, ...] = STAGE_NAMES
     stage_epsilon: dict[StageName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     without_dp: tuple[StageName, ...] = ()
-    min_noise_multiplier: Annotated[float, Field(gt=0)] = 0.5
+    min_noise_multiplier: NoiseMultiplier = 0.5
     max_sample_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
     min_subjects: Annotated[int, Field(ge=1)] = 50
     engine: EngineName = "loop"

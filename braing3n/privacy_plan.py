@@ -6,7 +6,13 @@ from pydantic import Field
 
 from braing3n.yaml_files import StrictModel
 
+# Beyond these, floating point or the accountants give up, and nobody needs them.
+MIN_DELTA = 1e-10
+MAX_NOISE = 1e4
+
 Positive = Annotated[float, Field(gt=0)]
+NoiseMultiplier = Annotated[float, Field(gt=0, le=MAX_NOISE)]
+Delta = Annotated[float, Field(ge=MIN_DELTA, lt=0.01)]
 
 
 class StagePrivacy(StrictModel):
@@ -28,12 +34,12 @@ class StagePrivacy(StrictModel):
     """
 
     unit: Literal["subject", "volume"] = "subject"
-    noise_multiplier: Positive
+    noise_multiplier: NoiseMultiplier
     sample_rate: Annotated[float, Field(gt=0, le=1)]
     clip_norm: Positive
     views: Annotated[int, Field(ge=1, le=64)] = 4
     loss_bound: Positive = 2.0
-    release_noise_multiplier: Positive = 4.0
+    release_noise_multiplier: NoiseMultiplier = 4.0
     moments_bound: Positive = 2.0
 
 
@@ -50,7 +56,7 @@ class PlanBudget(StrictModel):
     """
 
     epsilon: Positive
-    delta: Annotated[float, Field(gt=0, lt=0.01)] = 1e-5
+    delta: Delta = 1e-5
     num_subjects: Annotated[int, Field(ge=1, le=10**6)] = 100
     cohort: str | None = None
     site_subjects: dict[str, Annotated[int, Field(ge=1, le=10**6)]] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from braing3n.files import canonical_json, digest_bytes
 from braing3n.privacy.accountant import epsilon
 from braing3n.privacy.ledger import FILE_NAME, KEY_NAME, PUBLIC_NAME, load_history, open_ledger
 from braing3n.privacy.ledger_entry import WITHOUT_DP, Entry, MechanismRecord, SpentRecord, parse_line
+from braing3n.privacy.ledger_history import Decided
 from braing3n.privacy_messages import HeadClaim, PrivacyReport, Receipt
 from braing3n.protocol import REFUSALS, Hello, Reply
 from braing3n.receipts import receipt_digest, receipt_line, sign_claim, sign_receipt
@@ -24,7 +25,7 @@ TRAINING = MechanismRecord(name="poisson_gaussian", sample_rate=0.1, noise_multi
                            clip_norm=0.1, views=4, engine="loop", num_subjects=80)
 ONCE = MechanismRecord(name="gaussian", sample_rate=1.0, noise_multiplier=4.0, steps=1, clip_norm=1.0,
                        num_subjects=80)
-SPENT = SpentRecord(pld=1.0, rdp=1.1, delta=1e-5)
+SPENT = SpentRecord(pld=50.0, rdp=60.0, delta=1e-5)
 PLACE = {"run": "r1", "stage": "decoder", "cohort": "patients"}
 
 Check = Callable[..., str]
@@ -48,6 +49,8 @@ def state(tmp_path: Path) -> Path:
     """A site's state folder: rounds settled, done in part and never settled, moments, a refusal."""
     folder = tmp_path / "state"
     with open_ledger(folder) as ledger:
+        for cohort in ("patients", "others"):
+            ledger.decide(cohort, Decided(60.0, 1e-5))
         for number, steps in enumerate((100, 40, None)):
             entry = ledger.reserve(**PLACE, round_index=number, what="update", mechanism=TRAINING,
                                    spent=SPENT, plan_digest="0" * 64)
@@ -167,7 +170,9 @@ def signed(state: Path, **changes: object) -> None:
     """Append an entry that the site's own key signed, without the ledger's rules: a forger's."""
     key, path = open_key(state / KEY_NAME), state / FILE_NAME
     lines = path.read_bytes().splitlines()
-    content = json.loads(lines[2]) | {"seq": len(lines), "prev": digest_bytes(lines[-1])} | changes
+    content = json.loads(lines[4]) | {
+        "time": json.loads(lines[-1])["time"], "seq": len(lines), "prev": digest_bytes(lines[-1]),
+        **changes}
     del content["signature"]
     content["signature"] = key.sign(canonical_json(content))
     with path.open("ab") as stream:
@@ -178,17 +183,30 @@ def test_the_page_s_checker_finds_a_second_settle_and_one_of_less_noise(state: P
                                                                         ) -> None:
     content = (state / FILE_NAME).read_bytes()
     how = TRAINING.model_dump(mode="json")
-    for changes in ({"reserves": 1},                                       # settled in line 2 already
-                    {"reserves": 5, "mechanism": {**how, "noise_multiplier": 9.0}},
-                    {"reserves": 5, "mechanism": {**how, "steps": 101}},
-                    {"reserves": 5, "cohort": "others"}):
+    for changes in ({"reserves": 3},                                       # settled in line 4 already
+                    {"reserves": 7, "mechanism": {**how, "noise_multiplier": 9.0}},
+                    {"reserves": 7, "mechanism": {**how, "steps": 101}},
+                    {"reserves": 7, "cohort": "others"}):
         (state / FILE_NAME).write_bytes(content)
         signed(state, **changes)
         with pytest.raises(SystemExit, match="settles something else"):
             check("a", state)
     (state / FILE_NAME).write_bytes(content)
-    signed(state, reserves=5)
+    signed(state, reserves=7)
     check("a", state)
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"spent": {"pld": 61.0, "rdp": 62.0, "delta": 1e-5}}, "over budget"),
+    ({"spent": {"pld": 0.0, "rdp": 0.0, "delta": 0.5}}, "over budget"),
+    ({"spent": {"pld": 0.5, "rdp": 0.6, "delta": 1e-5}}, "comes to more than is claimed"),
+    ({"time": "2020-01-01T00:00:00Z"}, "older than the one before")])
+def test_the_page_s_checker_finds_what_the_site_itself_has_signed_wrongly(
+    state: Path, check: Check, changes: dict[str, object], why: str
+) -> None:
+    signed(state, reserves=7, **changes)
+    with pytest.raises(SystemExit, match=why):
+        check("a", state)
 
 
 def test_the_page_s_checker_holds_a_ledger_to_the_receipts(state: Path, check: Check) -> None:

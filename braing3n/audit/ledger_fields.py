@@ -8,6 +8,9 @@ from typing import Any
 
 Check = Callable[[Any], bool]
 
+# Beyond these nothing means anything, and floating point gives up.
+MAX_NOISE, MIN_DELTA = 1e4, 1e-10
+
 
 def _text(pattern: str) -> Check:
     compiled = re.compile(pattern)
@@ -37,15 +40,15 @@ def _is_time(value: Any) -> bool:
 _TIME = _text(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z")
 _DIGEST, _SIGNATURE = _text("[0-9a-f]{64}"), _text("[0-9a-f]{128}")
 _WORD, _NUMBER = "[a-z][a-z_]{0,23}", r"-?[0-9]{1,9}(\.[0-9]{1,17})?(e[+-]?[0-9]{1,3})?"
-_POSITIVE, _COUNT = _real(0), _whole(1)
+_POSITIVE, _COUNT, _DELTA = _real(0), _whole(1), _real(MIN_DELTA, also_above=True)
 _MECHANISM: Mapping[str, Check] = {
     "name": _one_of("poisson_gaussian", "gaussian"), "sample_rate": _real(0, 1),
-    "noise_multiplier": _POSITIVE, "steps": _COUNT, "clip_norm": _POSITIVE,
+    "noise_multiplier": _real(0, MAX_NOISE), "steps": _COUNT, "clip_norm": _POSITIVE,
     "unit": _one_of("subject"), "num_subjects": _COUNT, "views": _COUNT,
     "engine": _one_of("loop", "bookkeeping", "opacus")}
 _SPENT: Mapping[str, Check] = {
     "pld": _real(0, also_above=True), "rdp": _real(0, also_above=True),
-    "prv": _real(0, also_above=True), "delta": lambda value: _POSITIVE(value) and value < 1}
+    "prv": _real(0, also_above=True), "delta": lambda value: _DELTA(value) and value < 1}
 _ENTRY: Mapping[str, Check] = {
     "seq": _whole(0), "prev": _DIGEST, "time": _is_time, "key_id": _DIGEST, "signature": _SIGNATURE,
     "kind": _one_of("reserve", "settle", "refuse", "note"),

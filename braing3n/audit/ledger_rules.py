@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from braing3n.audit.findings import Finding
 from braing3n.audit.ledger_line import ZEROS, Line, Seen
 
-# In these a settle says what its reserve said.
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)"
 _LIMIT = re.compile(f"epsilon {_NUMBER} delta {_NUMBER}")
+# In these a settle says what its reserve said.
 _KEPT = ("run", "stage", "round_index", "cohort", "what", "plan_digest", "weights_digest")
 STAGES = ("pretrain", "decoder", "diffusion")
 
@@ -28,6 +28,11 @@ class Work:
     line: Line
     entry: int
     is_settled: bool
+
+    @property
+    def reserved_at(self) -> int:
+        """Number of the reserve: when it was charged."""
+        return self.line.seq if self.line.reserves is None else self.line.reserves
 
 
 @dataclass(frozen=True)
@@ -140,20 +145,25 @@ def decisions_of(lines: Sequence[tuple[int, Line]]) -> list[Decision]:
 
 
 def check_budgets(lines: Sequence[tuple[int, Line]]) -> Iterator[Finding]:
-    """Find work that was reserved without a decision on what may be spent, or beyond it."""
+    """Find work that was reserved without a decision on what may be spent, or claimed to be beyond it.
+
+    What claims say is compared here; `recompute.check_spending` compares what the work comes to.
+    """
     decisions = {decision.entry: decision for decision in decisions_of(lines)}
     in_force: dict[str | None, Decision] = {}
+    limit_of: dict[int | None, Decision | None] = {}  # by reserve; its settle is held to the same
     for number, line in lines:
         if number in decisions:
             in_force[line.cohort] = decisions[number]
-        if line.kind != "reserve" or line.spent is None:
-            continue
-        limit = in_force.get(line.cohort)
-        if limit is None:
+        if line.kind == "reserve":
+            limit_of[line.seq] = in_force.get(line.cohort)
+        limit = limit_of.get(line.seq if line.kind == "reserve" else line.reserves)
+        if line.kind == "reserve" and limit is None:
             yield Finding("undecided", number, f"entry {number} spends, and no entry before it says "
                           "what may be spent")
-        elif line.spent.pld > limit.epsilon or line.spent.delta != limit.delta:
-            yield Finding("over_budget", number, f"entry {number} comes to an epsilon of "
+        if limit is not None and line.spent is not None and (
+                line.spent.pld > limit.epsilon or line.spent.delta != limit.delta):
+            yield Finding("over_budget", number, f"entry {number} claims an epsilon of "
                           f"{line.spent.pld:.6g} at delta {line.spent.delta:g}, and entry "
                           f"{limit.entry} allows {limit.epsilon:g} at delta {limit.delta:g}")
 
@@ -167,6 +177,20 @@ def work_of(lines: Sequence[tuple[int, Line]]) -> list[Work]:
     return [Work(settles[line.seq][1], settles[line.seq][0], True) if line.seq in settles
             else Work(line, number, False)
             for number, line in lines if line.kind == "reserve"]
+
+
+def shortened(work: Sequence[Work], lines: Sequence[tuple[int, Line]]) -> list[str]:
+    """Return how many settles say that less was done than was charged for, in words."""
+    reserved = {line.seq: line.mechanism.steps for _, line in lines
+                if line.kind == "reserve" and line.mechanism is not None}
+    fewer = [(reserved[one.reserved_at], one.line.mechanism.steps) for one in work
+             if one.is_settled and one.line.mechanism is not None
+             and one.line.mechanism.steps < reserved[one.reserved_at]]
+    if not fewer:
+        return []
+    return [f"{len(fewer)} settles say that {sum(done for _, done in fewer)} steps were done, of "
+            f"{sum(all_ for all_, _ in fewer)} that were charged for; epsilon believes them, though "
+            "this version's software always does all of them"]
 
 
 def gaps(lines: Sequence[tuple[int, Line]]) -> list[str]:

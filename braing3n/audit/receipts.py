@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from braing3n.errors import LedgerError
 PUBLIC_NAME = "receipts.pub"
 _KEY = re.compile("ed25519:([0-9a-f]{64})")
 _DIGEST = re.compile("[0-9a-f]{64}")
+_RUN, _SITE = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,79}"), re.compile("[a-z0-9][a-z0-9-]{0,39}")
 _CLAIM = {"seq": int, "digest": str, "anchor_seq": int, "anchor_digest": str, "public_key": str,
           "signature": str}
 _RECEIPT = {"number": int, "previous": str, "run": str, "site": str, "claim": dict, "public_key": str,
@@ -61,13 +62,14 @@ class ReceiptFile:
         path: The file.
         receipts: Those that hold by themselves.
         findings: What is wrong with the others, and with their order.
-        is_coordinators: Whether the coordinator's public key lies beside it: then none may be missing.
+        coordinators_key: What the public key beside it says; None where there is none. With one, the
+            file is the coordinator's own, and none of its receipts may be missing.
     """
 
     path: Path
     receipts: tuple[Receipt, ...]
     findings: tuple[Finding, ...]
-    is_coordinators: bool
+    coordinators_key: str | None
 
 
 def read_receipts(path: Path) -> ReceiptFile:
@@ -91,11 +93,11 @@ def read_receipts(path: Path) -> ReceiptFile:
             findings.append(Finding(wrong.code, None, f"{path.name}, line {number + 1} {wrong}"))
     if torn:
         findings.append(Finding("receipt_malformed", None, f"{path.name} ends in half a line"))
-    is_coordinators = (path.parent / PUBLIC_NAME).exists()
-    findings += _check_chain(path.name, found, is_coordinators=is_coordinators)
-    if is_coordinators:
-        findings += _check_key(path, found)
-    return ReceiptFile(path, tuple(found), tuple(findings), is_coordinators)
+    key = _key_beside(path)
+    findings += _check_chain(path.name, found, is_coordinators=key is not None)
+    if key is not None:
+        findings += _check_key(path.name, key, found)
+    return ReceiptFile(path, tuple(found), tuple(findings), key)
 
 
 def between_files(files: Sequence[ReceiptFile]) -> Iterator[Finding]:
@@ -111,6 +113,22 @@ def between_files(files: Sequence[ReceiptFile]) -> Iterator[Finding]:
             if keys.setdefault(receipt.run, receipt.key) != receipt.key:
                 yield Finding("receipt_key", None, f"{receipt.name} in {file.path} is by another key "
                               "than others of the run")
+    yield from _withheld(files)
+
+
+def _withheld(files: Sequence[ReceiptFile]) -> Iterator[Finding]:
+    """Find receipts that somebody else has, and the coordinator's own file has not."""
+    keys = {file.coordinators_key for file in files}
+    own = {(file.coordinators_key, receipt.run, receipt.number)
+           for file in files if file.coordinators_key is not None for receipt in file.receipts}
+    told: set[str] = set()
+    for file in files:
+        for receipt in file.receipts:
+            if (receipt.key in keys and receipt.run not in told
+                    and (receipt.key, receipt.run, receipt.number) not in own):
+                told.add(receipt.run)
+                yield Finding("receipt_chain", None, f"{receipt.name} is in {file.path}, and not in "
+                              "the coordinator's own file")
 
 
 def hold(seen: Sequence[Seen], key: bytes, site: str | None, receipts: Iterable[Receipt],
@@ -140,6 +158,23 @@ def hold(seen: Sequence[Seen], key: bytes, site: str | None, receipts: Iterable[
                           "than stands here")
 
 
+def replaced(seen: Sequence[Seen], key: bytes, keys: Collection[bytes], receipts: Sequence[Receipt],
+             ) -> Iterator[Finding]:
+    """Find a ledger with work that nobody gave a receipt for, where a receipted one is not here.
+
+    Args:
+        seen: The ledger's lines.
+        key: Its raw public key.
+        keys: Those of all ledgers that are here.
+        receipts: All that there are.
+    """
+    has_work = any(one.line is not None and one.line.kind == "reserve" for one in seen)
+    absent = sorted({receipt.site for receipt in receipts if receipt.site_key not in keys})
+    if has_work and absent and all(receipt.site_key != key for receipt in receipts):
+        yield Finding("other_key", None, "no receipt is for this ledger, and receipts are for one of "
+                      f"{' or '.join(absent[:5])} that is not here: give that one as well")
+
+
 class _WrongError(Exception):
     """A receipt that says nothing; the text says why, with nothing of its content."""
 
@@ -157,7 +192,8 @@ def _receipt(line: bytes) -> Receipt:
     if not is_same:
         raise _WrongError("receipt_malformed", "is not written in the one way for what it says")
     claim: Any = fields.get("claim") if type(fields) is dict else None
-    if not _has(fields, _RECEIPT) or not _has(claim, _CLAIM):
+    if not _has(fields, _RECEIPT) or not _has(claim, _CLAIM) or claim["seq"] < 0 or not (
+            _RUN.fullmatch(fields["run"]) and _SITE.fullmatch(fields["site"])):
         raise _WrongError("receipt_malformed", "is no receipt")
     site_key, key = _raw(claim["public_key"]), _raw(fields["public_key"])
     claimed = {"site": fields["site"], **{name: claim[name] for name in _CLAIM if name != "signature"}}
@@ -186,15 +222,20 @@ def _raw(text: str) -> bytes:
     return bytes.fromhex(match[1])
 
 
-def _check_key(path: Path, receipts: Iterable[Receipt]) -> Iterator[Finding]:
-    """Find receipts that are not by the key that lies beside their file."""
+def _key_beside(path: Path) -> str | None:
+    """Return what the public key beside a file says; None where there is none."""
+    public = path.parent / PUBLIC_NAME
     try:
-        text = (path.parent / PUBLIC_NAME).read_text(encoding="ascii").strip()
+        return public.read_text(encoding="ascii").strip() if public.exists() else None
     except (OSError, ValueError):
-        text = ""
+        return ""
+
+
+def _check_key(name: str, key: str, receipts: Iterable[Receipt]) -> Iterator[Finding]:
+    """Find receipts that are not by the key that lies beside their file."""
     for receipt in receipts:
-        if receipt.key != text:
-            yield Finding("receipt_key", None, f"{path.name}: {receipt.name} is by another key than "
+        if receipt.key != key:
+            yield Finding("receipt_key", None, f"{name}: {receipt.name} is by another key than "
                           f"{PUBLIC_NAME} has")
 
 

@@ -6,18 +6,20 @@ dp-accounting, asked here from scratch. No code is shared with what sites comput
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from braing3n.audit import rdp
+from braing3n.audit.findings import Finding
 from braing3n.audit.ledger_line import Claimed, Mechanism
-from braing3n.audit.ledger_rules import STAGES, Work
+from braing3n.audit.ledger_rules import STAGES, Decision, Work
 
 TOLERANCE = 1e-6
-# Beyond these dp-accounting needs minutes or numbers that floats do not have: no number is told then.
+# Beyond these accountants need minutes or numbers that floats do not have: no number is told then.
 _MIN_NOISE, _MAX_STEPS, _MAX_RDP = 0.1, 10**6, 700.0
 
 Steps = tuple[tuple[float, float, int], ...]  # (q, σ, how often), each pair once
@@ -86,28 +88,53 @@ def recompute(work: Iterable[Work], void_cohorts: Iterable[str], delta: float | 
     return [_recomputed(cohort, own, cohort in voids, delta) for cohort, own in by_cohort.items()]
 
 
+@lru_cache(maxsize=64)
 def bounds(steps: Steps, delta: float) -> Bounds:
     """Return ε of steps together, by both accountants."""
     if not steps:
         return Bounds(0.0, 0.0)
-    by_rdp = rdp.epsilon(steps, delta) if min(sigma for _, sigma, _ in steps) >= 1e-3 else math.inf
-    if (min(sigma for _, sigma, _ in steps) < _MIN_NOISE or by_rdp > _MAX_RDP
-            or sum(count for _, _, count in steps) > _MAX_STEPS):
+    if min(sigma for _, sigma, _ in steps) < _MIN_NOISE:
+        return Bounds(None, None)
+    by_rdp = rdp.epsilon(steps, delta)
+    if by_rdp > _MAX_RDP or sum(count for _, _, count in steps) > _MAX_STEPS:
         return Bounds(by_rdp if math.isfinite(by_rdp) else None, None)
     return Bounds(by_rdp, min(by_rdp, _pld(steps, delta, _grid(steps))))
 
 
-def is_below(claimed: Claimed, steps: Steps, found: Bounds) -> bool:
-    """Tell whether a claim is below what the steps cost, by more than rounding."""
-    if found.rdp is None or found.pld is None:
-        return math.isfinite(claimed.pld)  # all of it: no finite claim can be told to hold
-    if claimed.rdp < found.rdp - TOLERANCE * (1 + found.rdp):
-        return True
-    if claimed.pld >= found.pld - TOLERANCE * (1 + found.pld):
+def cost_more(epsilon: float, steps: Steps, delta: float) -> bool:
+    """Tell whether steps cost more than ε at δ, by more than rounding."""
+    found = bounds(steps, delta)
+    if found.pld is None:
+        return math.isfinite(epsilon)  # what has no number cannot be told to be within one
+    if epsilon >= found.pld - TOLERANCE * (1 + found.pld):
         return False
     # An upper bound on a finer grid is lower, and holds as well.
-    finer = _pld(steps, claimed.delta, _grid(steps) / 10)
-    return claimed.pld < finer - TOLERANCE * (1 + finer)
+    finer = _pld(steps, delta, _grid(steps) / 10)
+    return epsilon < finer - TOLERANCE * (1 + finer)
+
+
+def is_below(claimed: Claimed, steps: Steps) -> bool:
+    """Tell whether a claim is below what the steps cost, by either accountant."""
+    by_rdp = bounds(steps, claimed.delta).rdp
+    if by_rdp is not None and claimed.rdp < by_rdp - TOLERANCE * (1 + by_rdp):
+        return True
+    return cost_more(claimed.pld, steps, claimed.delta)
+
+
+def check_spending(work: Sequence[Work], decisions: Sequence[Decision]) -> Iterator[Finding]:
+    """Find limits of the hospital's that work under them goes beyond, whatever was claimed of it."""
+    for decision in decisions:
+        later = [other.entry for other in decisions
+                 if other.cohort == decision.cohort and other.entry > decision.entry]
+        end = min(later, default=math.inf)
+        so_far = [one for one in work
+                  if one.line.cohort == decision.cohort and one.reserved_at < end]
+        if any(one.reserved_at > decision.entry for one in so_far) and cost_more(
+                decision.epsilon, _steps(so_far), decision.delta):
+            found = bounds(_steps(so_far), decision.delta).pld
+            yield Finding("over_budget", decision.entry, f"entry {decision.entry} allows an epsilon of "
+                          f"{decision.epsilon:g} at delta {decision.delta:g}, and what was charged "
+                          f"under it comes to {'no number' if found is None else f'{found:.6g}'}")
 
 
 def merged(mechanisms: Iterable[Mechanism]) -> Steps:
@@ -131,12 +158,11 @@ def _recomputed(cohort: str, work: Sequence[Work], is_void: bool, delta: float |
                     for what in dict.fromkeys(str(one.line.what) for one in work)]}
     steps = _steps(work)
     found = bounds(steps, at)
-    at_claimed = found if at == claimed.delta else bounds(steps, claimed.delta)
     return Recomputed(
         cohort, at, claimed, found,
         {kind: tuple(_share(name, own, at) for name, own in parts if own)
          for kind, parts in shares.items()},
-        sum(not one.is_settled for one in work), is_void, is_below(claimed, steps, at_claimed))
+        sum(not one.is_settled for one in work), is_void, is_below(claimed, steps))
 
 
 def _share(name: str, work: Sequence[Work], delta: float) -> Share:

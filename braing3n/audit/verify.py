@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,15 @@ from braing3n.audit import ledger_rules as rules
 from braing3n.audit.findings import Finding
 from braing3n.audit.ledger_file import read_ledger
 from braing3n.audit.ledger_line import MAX_BYTES, Line, Seen, look_at
-from braing3n.audit.receipts import Receipt, ReceiptFile, between_files, hold, read_receipts
-from braing3n.audit.recompute import Recomputed, recompute
+from braing3n.audit.receipts import (
+    Receipt,
+    ReceiptFile,
+    between_files,
+    hold,
+    read_receipts,
+    replaced,
+)
+from braing3n.audit.recompute import Recomputed, check_spending, recompute
 from braing3n.errors import ConfigError
 
 KEY_FILE = "ledger.pub"
@@ -27,7 +34,7 @@ class LedgerAudit:
         site: The site's agreed name, as receipts or the folder have it; None if neither does.
         public_key: The key that it was checked with, as text.
         lines: What could be read, with the number of each line.
-        num_entries: Lines in all.
+        digests: sha256 of each line, of those that cannot be read too.
         findings: What is wrong.
         notes: What a reader must know besides.
         cohorts: ε, rebuilt.
@@ -37,10 +44,15 @@ class LedgerAudit:
     site: str | None
     public_key: str
     lines: tuple[tuple[int, Line], ...]
-    num_entries: int
+    digests: tuple[str, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     cohorts: tuple[Recomputed, ...]
+
+    @property
+    def num_entries(self) -> int:
+        """Lines in all."""
+        return len(self.digests)
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class Verified:
 
     Attributes:
         ledgers: One for each.
-        findings: What is wrong with the receipts.
+        findings: What is wrong with the receipts, and between copies of a ledger.
         notes: What a reader must know of them.
     """
 
@@ -81,8 +93,24 @@ def verify(ledgers: Sequence[Path], receipts: Sequence[Path] = (), keys: Sequenc
     every = tuple(receipt for file in files for receipt in file.receipts)
     findings = [finding for file in files for finding in file.findings]
     findings += between_files(files)
-    return Verified(tuple(_audit(path, known, every) for path in ledgers), tuple(findings),
-                    tuple(_notes_on(files)))
+    opened = [(path, _key_for(path, known)) for path in ledgers]
+    audits = [_audit(path, key, [one for _, one in opened], every) for path, key in opened]
+    findings += between_copies(audits)
+    return Verified(tuple(audits), tuple(findings), tuple(_notes_on(files)))
+
+
+def between_copies(audits: Sequence[LedgerAudit]) -> Iterator[Finding]:
+    """Find copies of one ledger that were gone on with differently; one may be shorter."""
+    first: dict[str, LedgerAudit] = {}
+    for audit in audits:
+        other = first.setdefault(audit.public_key, audit)
+        apart = [number for number, pair in enumerate(zip(audit.digests, other.digests, strict=False))
+                 if pair[0] != pair[1]]
+        if apart:
+            yield Finding("two_writers", apart[0], f"entry {apart[0]} is another one in {audit.path} "
+                          f"than in {other.path}, which has the same key")
+        elif len(audit.digests) > len(other.digests):
+            first[audit.public_key] = audit
 
 
 def read_key(path: Path) -> bytes:
@@ -114,8 +142,7 @@ def name_of(path: Path, key: bytes, receipts: Sequence[Receipt]) -> str | None:
     return folder if any(receipt.site == folder for receipt in receipts) else None
 
 
-def _audit(path: Path, keys: Sequence[bytes], receipts: Sequence[Receipt]) -> LedgerAudit:
-    key = _key_for(path, keys)
+def _audit(path: Path, key: bytes, keys: Sequence[bytes], receipts: Sequence[Receipt]) -> LedgerAudit:
     seen, findings = read_ledger(path, key)
     lines = [(number, one.line) for number, one in enumerate(seen) if one.line is not None]
     findings += [finding for one in seen for finding in one.findings]
@@ -125,15 +152,24 @@ def _audit(path: Path, keys: Sequence[bytes], receipts: Sequence[Receipt]) -> Le
     findings += rules.check_budgets(lines)
     site = name_of(path, key, receipts)
     findings += hold(seen, key, site, receipts)
+    findings += [] if site is not None else replaced(seen, key, keys, receipts)
+    work = rules.work_of(lines)
+    findings += check_spending(work, rules.decisions_of(lines))
     without = {line.cohort for _, line in lines if (line.kind, line.code) == ("note", "without_dp")}
-    cohorts = recompute(rules.work_of(lines), [str(name) for name in without])
-    findings += [Finding("understated", None, f"cohort {one.cohort}: claimed {one.claimed.pld:.6g} "
-                         f"(RDP {one.claimed.rdp:.6g}), and its entries come to "
-                         f"{'no number' if one.bounds.pld is None else f'{one.bounds.pld:.6g}'}")
-                 for one in cohorts if one.is_understated]
+    cohorts = recompute(work, [str(name) for name in without])
+    findings += _understated(cohorts)
     ordered = sorted(findings, key=lambda one: -1 if one.entry is None else one.entry)
-    return LedgerAudit(path, site, f"ed25519:{key.hex()}", tuple(lines), len(seen), tuple(ordered),
+    return LedgerAudit(path, site, f"ed25519:{key.hex()}", tuple(lines),
+                       tuple(one.digest for one in seen), tuple(ordered),
                        tuple(_notes(seen, lines, key, receipts, cohorts)), tuple(cohorts))
+
+
+def _understated(cohorts: Sequence[Recomputed]) -> Iterator[Finding]:
+    for one in cohorts:
+        if one.is_understated:
+            found = "no number" if one.bounds.pld is None else f"{one.bounds.pld:.6g}"
+            yield Finding("understated", None, f"cohort {one.cohort}: claimed {one.claimed.pld:.6g} "
+                          f"(RDP {one.claimed.rdp:.6g}), and its entries come to {found}")
 
 
 def _key_for(path: Path, keys: Sequence[bytes]) -> bytes:
@@ -166,6 +202,7 @@ def _notes(
     if unsettled:
         notes.append(f"{unsettled} charges were never settled, as the site was stopped; they count in "
                      "full")
+    notes += rules.shortened(rules.work_of(lines), lines)
     notes += rules.gaps(lines)
     notes += _decided(lines)
     refused = Counter(line.code for _, line in lines if line.kind == "refuse")
@@ -202,6 +239,7 @@ def _notes_on(files: Sequence[ReceiptFile]) -> list[str]:
     if not files:
         return ["no receipts were given: a ledger that was cut at its end, or restored from a backup, "
                 "looks whole"]
-    return [f"{file.path}: {len(file.receipts)} receipts, " + (
-        "the coordinator's own" if file.is_coordinators else "as a site has kept them, or without the "
-        "coordinator's key beside them: some may be missing") for file in files]
+    whose = {True: "as a site has kept them, or without the coordinator's key beside them: some may be "
+                   "missing", False: "the coordinator's own"}
+    return [f"{file.path}: {len(file.receipts)} receipts, {whose[file.coordinators_key is None]}"
+            for file in files]

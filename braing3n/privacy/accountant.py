@@ -24,16 +24,15 @@ import numpy.typing as npt
 
 from braing3n.errors import ConfigError
 from braing3n.privacy.events import Event
+from braing3n.privacy_plan import MAX_NOISE, MIN_DELTA
 
 # Below it sums of 10⁵ probabilities by Fourier transform are no longer surely too large.
-MIN_DELTA = 1e-10
 DISCRETISATION = 1e-3
 # Beyond these ε is told as infinite. A step with less noise alone loses 50 where a subject is drawn;
 # losses of 700 are beyond the exponents of a float; and for 10⁷ steps dp-accounting computes a power
 # of as many digits, for a minute. They also keep a plan from making a site compute on arrays that it
 # has no memory for.
 MIN_NOISE_MULTIPLIER = 0.1
-_MAX_NOISE_MULTIPLIER = 1e4  # more noise counts as this: its squares stay numbers
 _MAX_DIVERGENCE = 700.0
 _MAX_STEPS = 10**6
 # Opacus's own orders end at 63, which gives far too much for a small ε; above 1,000 its binomials
@@ -125,7 +124,7 @@ def merged(events: Iterable[Event]) -> Parts:
     steps: Counter[tuple[float, float]] = Counter()
     for event in events:
         rate = 1.0 if event.mechanism == "gaussian" else event.sample_rate
-        steps[rate, min(event.noise_multiplier, _MAX_NOISE_MULTIPLIER)] += event.steps
+        steps[rate, min(event.noise_multiplier, MAX_NOISE)] += event.steps
     return tuple(Part(*pair, count) for pair, count in sorted(steps.items()))
 
 

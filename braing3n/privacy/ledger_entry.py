@@ -12,6 +12,7 @@ from braing3n.errors import LedgerError
 from braing3n.files import canonical_json, digest_bytes
 from braing3n.plan import StageName
 from braing3n.privacy.events import Event, MechanismName
+from braing3n.privacy_plan import MIN_DELTA, NoiseMultiplier
 from braing3n.yaml_files import Digest, StrictModel
 
 Kind = Literal["reserve", "settle", "refuse", "note"]
@@ -69,7 +70,7 @@ class MechanismRecord(StrictModel):
 
     name: MechanismName
     sample_rate: Annotated[float, Field(gt=0, le=1)]
-    noise_multiplier: Positive
+    noise_multiplier: NoiseMultiplier
     steps: Count
     clip_norm: Positive
     unit: Literal["subject"] = "subject"
@@ -99,7 +100,7 @@ class SpentRecord(StrictModel):
     pld: Epsilon
     rdp: Epsilon
     prv: Epsilon | None = None
-    delta: Annotated[float, Field(gt=0, lt=1)]
+    delta: Annotated[float, Field(ge=MIN_DELTA, lt=1)]
 
 
 class Head(StrictModel):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from braing3n.audit.account import accounts_of
 from braing3n.audit.cli import app
 from braing3n.audit.output import up
-from braing3n.audit.recompute import bounds
+from braing3n.audit.recompute import _pld, bounds, cost_more, is_below
 from braing3n.errors import LedgerError
 from braing3n.privacy import accountant
 from braing3n.privacy.events import Event
@@ -79,14 +79,23 @@ def test_a_claim_below_what_the_entries_come_to_is_found(worked: Any) -> None:
     assert one.is_understated
 
 
-def test_a_claim_on_a_finer_grid_is_lower_and_holds(worked: Any) -> None:
+def test_a_claim_on_a_finer_grid_is_lower_and_holds(site: Any) -> None:
     """Rounding up losses is a matter of taste; the site's number only has to be an upper bound."""
-    (honest,) = accounts_of(worked.ledger, None)
-    worked.work(3, claimed=None)
-    (one,) = accounts_of(worked.ledger, None)
-    assert one.bounds.pld > honest.bounds.pld
-    worked.work(4, claimed=None, steps=1)
-    assert not accounts_of(worked.ledger, None)[0].is_understated
+    steps = ((0.1, 1.5, 10),)
+    usual, finer = bounds(steps, 1e-5).pld, _pld(steps, 1e-5, 1e-4)
+    assert finer < usual - 5e-6
+    site.work(0, claimed=finer)
+    (one,) = accounts_of(site.ledger, None)
+    assert one.claimed.pld < one.bounds.pld - 5e-6
+    assert not one.is_understated
+    assert is_below(one.claimed._replace(pld=finer - 1e-5), steps)
+
+
+@pytest.mark.parametrize("limit", [0.98, 1.02])
+def test_a_limit_is_held_against_what_the_entries_come_to(site: Any, limit: float) -> None:
+    steps = ((0.1, 1.5, 10),)
+    assert cost_more(limit * bounds(steps, 1e-5).pld, steps, 1e-5) == (limit < 1)
+    assert cost_more(1e6, ((0.5, 0.05, 1),), 1e-5)  # no number is within no number
 
 
 def test_what_was_never_settled_counts_in_full(site: Any) -> None:

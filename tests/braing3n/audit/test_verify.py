@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,19 +175,49 @@ def claim_less_than_was_spent(site: Any, coordinator: Any, spare: Path) -> None:
     site.work(3, claimed=0.25)
 
 
-def settle_with_less(site: Any, coordinator: Any, spare: Path) -> None:
-    """With the site's key: a settle of one step with more noise than was reserved."""
+def settle_with_more_noise(site: Any, coordinator: Any, spare: Path) -> None:
+    """With the site's key: a settle with more noise than was reserved."""
     site.work(3, settles=False)
     reserve = json.loads(lines_of(site)[-1])
-    fields = {name: value for name, value in reserve.items()
-              if name not in ("seq", "prev", "time", "kind", "key_id", "signature", "code")}
-    fields["mechanism"] = {**reserve["mechanism"], "noise_multiplier": 50.0}
-    forged = json.loads(site.forge(**fields, kind="settle", reserves=reserve["seq"],
-                                   released_digest="e" * 64))
-    forged.pop("code")
+    site.append(signed(site, {
+        **reserve, "kind": "settle", "reserves": reserve["seq"], "released_digest": "e" * 64,
+        "mechanism": {**reserve["mechanism"], "noise_multiplier": 50.0}}))
+
+
+def settle_at_a_large_delta(site: Any, coordinator: Any, spare: Path) -> None:
+    """With the site's key: at a delta of a half, everything costs nothing."""
+    site.work(3, settles=False)
+    reserve = json.loads(lines_of(site)[-1])
+    site.append(signed(site, {**reserve, "kind": "settle", "reserves": reserve["seq"],
+                              "released_digest": "e" * 64,
+                              "spent": {"pld": 0.0, "rdp": 0.0, "delta": 0.5}}))
+
+
+def claim_little_until_it_is_raised(site: Any, coordinator: Any, spare: Path) -> None:
+    """Reserves claim to be within the limit; the last settle, after a larger one, tells the truth."""
+    site.decide(epsilon=0.5)
+    site.work(3, claimed=0.4, settles=False)
+    site.decide(epsilon=100.0)
+    site.work(4)
+
+
+def settle_beyond_the_limit(site: Any, coordinator: Any, spare: Path) -> None:
+    """The reserve claims to be within the limit, its settle does not."""
+    site.decide(epsilon=50.0)
+    site.work(3, settles=False)
+    reserve = json.loads(lines_of(site)[-1])
+    site.append(signed(site, {**reserve, "kind": "settle", "reserves": reserve["seq"],
+                              "released_digest": "e" * 64,
+                              "spent": {**reserve["spent"], "pld": 60.0}}))
+
+
+def signed(site: Any, entry: dict[str, Any]) -> bytes:
+    """Return an entry as the ledger's next line, signed by the site's key."""
+    lines = lines_of(site)
     key = open_key(site.folder / "ledger.key")
-    forged.pop("signature")
-    site.append(ledger_line.encode({**forged, "signature": key.sign(ledger_line.encode(forged))}))
+    entry = {**entry, "seq": len(lines), "prev": receipts.hashlib.sha256(lines[-1]).hexdigest()}
+    entry.pop("signature", None)
+    return ledger_line.encode({**entry, "signature": key.sign(ledger_line.encode(entry))})
 
 
 def release_the_same_round_twice(site: Any, coordinator: Any, spare: Path) -> None:
@@ -248,32 +278,36 @@ def always(*_: object, **__: object) -> bool:
     return True
 
 
-# What each attack is found by, and the check without which it is not.
-ATTACKS: list[tuple[Attack, str, tuple[Any, str, Any] | None]] = [
-    (edit_an_entry, "edited", None),
-    (edit_and_chain_anew, "edited", None),
-    (swap_two_entries, "reordered", (ledger_rules, "check_order", never)),
-    (delete_an_entry, "deleted", (ledger_rules, "check_order", never)),
-    (insert_an_entry, "two_writers", (ledger_rules, "check_order", never)),
-    (cut_the_end, "truncated", (verify, "hold", never)),
-    (restore_a_backup, "truncated", (verify, "hold", never)),
-    (restore_and_go_on, "forked", (verify, "hold", never)),
-    (sign_with_another_key, "key", None),
-    (sign_anew_and_replace_the_public_key, "other_key", (verify, "hold", never)),
-    (replay_an_entry, "replayed", (ledger_rules, "check_order", never)),
-    (set_the_clock_back, "clock", (ledger_rules, "check_times", never)),
-    (write_from_two_copies, "two_writers", (ledger_rules, "check_order", never)),
-    (raise_the_budget_in_silence, "over_budget", (ledger_rules, "check_budgets", never)),
-    (begin_without_a_limit, "undecided", (ledger_rules, "check_budgets", never)),
-    (claim_less_than_was_spent, "understated", (recompute, "is_below", lambda *_: False)),
-    (settle_with_less, "settle", (ledger_rules, "_wrong_settle", lambda *_: None)),
-    (release_the_same_round_twice, "released_twice", (ledger_rules, "check_settles", never)),
-    (tear_the_last_line, "unfinished", None),
-    (change_a_receipt, "receipt_signature", (receipts, "is_signed", always)),
-    (drop_a_receipt, "receipt_chain", (receipts, "_check_chain", never)),
-    (invent_a_head, "receipt_claim", (receipts, "is_signed", always)),
-    (put_a_strangers_receipt_in, "receipt_key", None),
-    (give_all_receipts_anew, "receipt_key", (receipts, "_check_key", never)),
+# What each attack is found by, and the checks without which it is not.
+ATTACKS: list[tuple[Attack, str, Sequence[tuple[Any, str, Any]]]] = [
+    (edit_an_entry, "edited", []),
+    (edit_and_chain_anew, "edited", []),
+    (swap_two_entries, "reordered", [(ledger_rules, "check_order", never)]),
+    (delete_an_entry, "deleted", [(ledger_rules, "check_order", never)]),
+    (insert_an_entry, "two_writers", [(ledger_rules, "check_order", never)]),
+    (cut_the_end, "truncated", [(verify, "hold", never)]),
+    (restore_a_backup, "truncated", [(verify, "hold", never)]),
+    (restore_and_go_on, "forked", [(verify, "hold", never)]),
+    (sign_with_another_key, "key", []),
+    (sign_anew_and_replace_the_public_key, "other_key", [(verify, "hold", never)]),
+    (replay_an_entry, "replayed", [(ledger_rules, "check_order", never)]),
+    (set_the_clock_back, "clock", [(ledger_rules, "check_times", never)]),
+    (write_from_two_copies, "two_writers", [(ledger_rules, "check_order", never)]),
+    (raise_the_budget_in_silence, "over_budget",
+     [(ledger_rules, "check_budgets", never), (verify, "check_spending", never)]),
+    (settle_at_a_large_delta, "over_budget", [(ledger_rules, "check_budgets", never)]),
+    (settle_beyond_the_limit, "over_budget", [(ledger_rules, "check_budgets", never)]),
+    (claim_little_until_it_is_raised, "over_budget", [(verify, "check_spending", never)]),
+    (begin_without_a_limit, "undecided", [(ledger_rules, "check_budgets", never)]),
+    (claim_less_than_was_spent, "understated", [(recompute, "is_below", lambda *_: False)]),
+    (settle_with_more_noise, "settle", [(ledger_rules, "_wrong_settle", lambda *_: None)]),
+    (release_the_same_round_twice, "released_twice", [(ledger_rules, "check_settles", never)]),
+    (tear_the_last_line, "unfinished", []),
+    (change_a_receipt, "receipt_signature", [(receipts, "is_signed", always)]),
+    (drop_a_receipt, "receipt_chain", [(receipts, "_check_chain", never)]),
+    (invent_a_head, "receipt_claim", [(receipts, "is_signed", always)]),
+    (put_a_strangers_receipt_in, "receipt_key", []),
+    (give_all_receipts_anew, "receipt_key", [(receipts, "_check_key", never)]),
 ]
 
 
@@ -292,11 +326,12 @@ def test_an_attack_is_found(worked: Any, coordinator: Any, tmp_path: Path, attac
                          ids=[one[0].__name__ for one in ATTACKS if one[2]])
 def test_without_its_check_it_is_not(
     worked: Any, coordinator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    attack: tuple[Attack, str, tuple[Any, str, Any]],
+    attack: tuple[Attack, str, Sequence[tuple[Any, str, Any]]],
 ) -> None:
     """Mutation: what finds an attack is its check, and nothing else by chance."""
     attack[0](worked, coordinator, tmp_path / "spare")
-    monkeypatch.setattr(*attack[2])
+    for check in attack[2]:
+        monkeypatch.setattr(*check)
     assert attack[1] not in codes(audited(worked, coordinator))
 
 
@@ -334,6 +369,73 @@ def test_what_a_site_has_kept_finds_a_cut_as_well(worked: Any, coordinator: Any,
     assert verify.verify([worked.ledger], [kept]).holds
     cut_the_end(worked, coordinator, tmp_path)
     assert codes(verify.verify([worked.ledger], [kept])) == {"truncated"}
+
+
+def test_receipts_that_a_site_has_and_the_coordinators_file_lacks_are_told(
+    worked: Any, coordinator: Any, tmp_path: Path
+) -> None:
+    kept = coordinator.write(tmp_path / "kept.jsonl", coordinator.given)
+    coordinator.write(coordinator.folder / "receipts.jsonl", coordinator.given[:1])
+    own = coordinator.folder / "receipts.jsonl"
+    assert verify.verify([worked.ledger], [own]).holds
+    assert codes(verify.verify([worked.ledger], [own, kept])) == {"receipt_chain"}
+    assert codes(verify.verify([worked.ledger], [kept, own])) == {"receipt_chain"}
+
+
+def test_two_copies_that_were_gone_on_with_differently_are_told(
+    worked: Any, coordinator: Any, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(worked.folder, copy)
+    assert verify.verify([worked.ledger, copy / "ledger.jsonl"]).holds
+    worked.work(3)
+    assert verify.verify([worked.ledger, copy / "ledger.jsonl"]).holds  # an older copy
+    before = worked.folder
+    worked.folder = copy
+    worked.work(3, steps=2)
+    worked.folder = before
+    found = verify.verify([worked.ledger, copy / "ledger.jsonl"])
+    assert [(one.code, one.entry) for one in found.findings] == [("two_writers", 8)]
+    assert not any(ledger.findings for ledger in found.ledgers)
+
+
+def test_a_ledger_in_the_place_of_another_is_found_whatever_its_folder_is_called(
+    worked: Any, coordinator: Any, tmp_path: Path
+) -> None:
+    other = type(worked)(tmp_path, "hospital-1")
+    other.decide()
+    assert verify.verify([other.ledger], [coordinator.folder / "receipts.jsonl"]).holds
+    other.work(0)
+    found = audited(other, coordinator)
+    assert codes(found) == {"other_key"}
+    assert "one of site-a that is not here" in found.ledgers[0].findings[0].meaning
+    # With the other one beside it, nothing is in anybody's place.
+    both = verify.verify([other.ledger, worked.ledger], [coordinator.folder / "receipts.jsonl"])
+    assert both.holds
+
+
+def test_settles_of_fewer_steps_than_were_charged_are_noted(worked: Any, coordinator: Any) -> None:
+    with open_ledger(worked.folder, clock=worked.clock) as ledger:
+        entry = worked.reserve(ledger, 3, "pretrain", "update", "run-1", None, 1000, 1.5)
+        ledger.settle(entry, steps=1, spent=worked.cost(ledger, None), released_digest="e" * 64)
+    verified = audited(worked, coordinator)
+    assert any("1 settles say that 1 steps were done, of 1000 that were charged" in note
+               for note in verified.ledgers[0].notes)
+
+
+@pytest.mark.parametrize("change", [{"seq": -1}, {"run": "r" * 81}, {"site": "a\nb"}])
+def test_a_receipt_of_another_form_is_told_and_never_a_crash(
+    worked: Any, coordinator: Any, change: dict[str, Any]
+) -> None:
+    path = coordinator.folder / "receipts.jsonl"
+    first, *rest = map(json.loads, path.read_bytes().splitlines())
+    if "seq" in change:
+        first["claim"].update(change)
+    else:
+        first.update(change)
+    path.write_bytes(b"".join(ledger_line.encode(one) + b"\n" for one in [first, *rest]))
+    worked.ledger.write_bytes(b"")
+    assert "receipt_malformed" in codes(audited(worked, coordinator))
 
 
 def test_without_receipts_a_cut_looks_whole_and_that_is_said(worked: Any, coordinator: Any,
