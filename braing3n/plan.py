@@ -1,7 +1,7 @@
 """The coordinator's plan: what is trained, in which order, for how long, from which seed."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, assert_never, get_args
+from typing import Annotated, Literal, assert_never, get_args
 
 from pydantic import Field, model_validator
 
@@ -212,16 +212,7 @@ class Plan(StrictModel):
 
     def canonical(self) -> str:
         """Return the plan's one JSON text, which travels and is digested."""
-        content = self.model_dump(mode="json")
-        # Plans that use nothing of these keep the digest that they had before there were any.
-        parts: list[tuple[dict[str, Any], dict[str, Any]]] = [
-            (content, {"probes": [], "budget": None}), *(
-            (stage, {"privacy": None, "start": "fresh"}) for stage in content["stages"].values())]
-        for part, unused in parts:
-            for key, value in unused.items():
-                if part[key] == value:
-                    del part[key]
-        return canonical_json(content).decode()
+        return canonical_json(self.model_dump(mode="json")).decode()
 
     @property
     def digest(self) -> str:

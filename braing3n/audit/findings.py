@@ -61,6 +61,8 @@ CLAIM_AFTER: Mapping[str, str] = {
     "forked": _HIDDEN + " It is an old copy from a backup that was gone on with.",
     "other_key": "The coordinator was shown a ledger of another key under this site's name: this file "
                  "was begun anew or signed anew, and what the other one says was spent comes on top.",
+    "unreceipted": "Whether this file stands in the place of another one is not known. Give the other "
+                   "ledgers as well; and if receipts of this one are missing, ask who removed them.",
     "receipt_malformed": "This receipt says nothing; whether the ledger was cut there is not known.",
     "receipt_signature": "The coordinator has not given this receipt, or not so; whether the ledger "
                          "was cut there is not known.",

@@ -149,7 +149,8 @@ def _read(content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError, TypeError):
         raise ValueError("is no JSON") from None
     if type(fields) is not dict or not same:
-        raise ValueError("is not written in the one way for what it says")
+        raise ValueError("is not written in the one way for what it says (other blanks or line ends, "
+                         "too)")
     check_fields(fields)
     if "mechanism" in fields:
         # With their types, as 1 and 1.0 are alike to a cache.

@@ -51,6 +51,8 @@ def check_order(seen: Sequence[Seen]) -> Iterator[Finding]:
 
     Each line must be numbered by those before it, and name the digest of the one before it.
     """
+    if not seen:
+        yield Finding("deleted", None, "no entry is here, and a ledger has one from its beginning")
     first_at, first_of = _firsts(seen)
     numbers = {one.line.seq for one in seen if one.line is not None}
     last, expected = ZEROS, 0

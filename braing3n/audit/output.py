@@ -85,10 +85,12 @@ def recomputed_lines(path: str, cohorts: Sequence[Recomputed]) -> Iterator[str]:
             for share in shares:
                 yield (f"  {kind + ' ' + share.name:24}{share.num_entries:>9}{share.steps:>9}"
                        f"{up(share.bounds.pld):>10}{up(share.bounds.rdp):>10}")
-        yield ("  the claim holds" if not one.is_understated else
-               "  the claim is too low: the site's own list of work comes to more")
+        yield ("  the claim is too low: the site's own list of work comes to more" if one.is_understated
+               else "  no claim can hold for these patients" if one.is_void else
+               "  the claim agrees with the entries")
     if not cohorts:
         yield f"{path}: nothing was ever charged"
+    yield "signatures, order and receipts were not looked at: `braing3n audit verify` does that"
 
 
 def up(epsilon: float | None) -> str:

@@ -131,7 +131,7 @@ def _withheld(files: Sequence[ReceiptFile]) -> Iterator[Finding]:
                               "the coordinator's own file")
 
 
-def hold(seen: Sequence[Seen], key: bytes, site: str | None, receipts: Iterable[Receipt],
+def hold(seen: Sequence[Seen], key: bytes, site: str | None, receipts: Sequence[Receipt],
          ) -> Iterator[Finding]:
     """Find receipts for heads that a ledger does not have.
 
@@ -141,21 +141,30 @@ def hold(seen: Sequence[Seen], key: bytes, site: str | None, receipts: Iterable[
         site: The site's agreed name, where it is known.
         receipts: All that there are, of any site.
     """
-    told: set[object] = set()
-    for receipt in receipts:
-        if receipt.site_key != key:
-            if site is not None and receipt.site == site and receipt.site_key not in told:
-                told.add(receipt.site_key)
-                yield Finding("other_key", None, f"{receipt.name} is for a ledger of {site} by another "
-                              "key")
-        elif receipt.seq >= len(seen):
-            if "truncated" not in told:
-                told.add("truncated")
-                yield Finding("truncated", None, f"{receipt.name} is for entry {receipt.seq}, and the "
-                              f"file ends with line {len(seen)}")
-        elif seen[receipt.seq].digest != receipt.head:
-            yield Finding("forked", receipt.seq, f"{receipt.name} is for another entry {receipt.seq} "
-                          "than stands here")
+    own = {receipt.digest: receipt for receipt in receipts if receipt.site_key == key}.values()
+    digests = {one.digest for one in seen}
+    numbers = {one.line.seq for one in seen if one.line is not None}
+    gone = sorted((one for one in own if one.head not in digests), key=lambda one: one.seq)
+    later = [one for one in gone if one.seq > max(numbers, default=-1)]
+    if later:
+        yield Finding("truncated", None, f"{later[-1].name} is for entry {later[-1].seq}, and the last "
+                      f"one here is {max(numbers, default='none')}"
+                      f"{_and_others(len(later) - 1)}")
+    for code, found in (("forked", [one for one in gone if one.seq in numbers]),
+                        ("deleted", [one for one in gone if one not in later
+                                     and one.seq not in numbers])):
+        if found:
+            where = "another one stands here" if code == "forked" else "it is not here"
+            yield Finding(code, found[0].seq, f"{found[0].name} is for entry {found[0].seq}, and "
+                          f"{where}{_and_others(len(found) - 1)}")
+    if site is not None:
+        others = {one.site_key: one for one in receipts if one.site == site and one.site_key != key}
+        for other in others.values():
+            yield Finding("other_key", None, f"{other.name} is for a ledger of {site} by another key")
+
+
+def _and_others(number: int) -> str:
+    return f" (and so for {number} more receipts)" if number else ""
 
 
 def replaced(seen: Sequence[Seen], key: bytes, keys: Collection[bytes], receipts: Sequence[Receipt],
@@ -171,8 +180,8 @@ def replaced(seen: Sequence[Seen], key: bytes, keys: Collection[bytes], receipts
     has_work = any(one.line is not None and one.line.kind == "reserve" for one in seen)
     absent = sorted({receipt.site for receipt in receipts if receipt.site_key not in keys})
     if has_work and absent and all(receipt.site_key != key for receipt in receipts):
-        yield Finding("other_key", None, "no receipt is for this ledger, and receipts are for one of "
-                      f"{' or '.join(absent[:5])} that is not here: give that one as well")
+        yield Finding("unreceipted", None, "no receipt is for this ledger, though work is in it, and "
+                      f"receipts are for a ledger of {' or '.join(absent[:5])} that was not given")
 
 
 class _WrongError(Exception):

@@ -133,9 +133,16 @@ def read_key(path: Path) -> bytes:
     return bytes.fromhex(match[1])
 
 
-def name_of(path: Path, key: bytes, receipts: Sequence[Receipt]) -> str | None:
-    """Return the agreed name of a ledger's site: as receipts have it, or else as its folder."""
-    by_key = [receipt.site for receipt in receipts if receipt.site_key == key]
+def name_of(path: Path, key: bytes, receipts: Sequence[Receipt], *, is_by_key: bool) -> str | None:
+    """Return the agreed name of a ledger's site: as receipts have it, or else as its folder.
+
+    Args:
+        path: The ledger.
+        key: The key that it was checked with.
+        receipts: All that there are.
+        is_by_key: Whether that key has signed any of it; somebody else's key does not name it.
+    """
+    by_key = [receipt.site for receipt in receipts if is_by_key and receipt.site_key == key]
     folder = path.absolute().parent.name
     if by_key:
         return by_key[-1]
@@ -150,7 +157,8 @@ def _audit(path: Path, key: bytes, keys: Sequence[bytes], receipts: Sequence[Rec
     findings += rules.check_times(lines)
     findings += rules.check_settles(lines)
     findings += rules.check_budgets(lines)
-    site = name_of(path, key, receipts)
+    is_by_key = not all(any(one.code == "key" for one in line.findings) for line in seen)
+    site = name_of(path, key, receipts, is_by_key=is_by_key)
     findings += hold(seen, key, site, receipts)
     findings += [] if site is not None else replaced(seen, key, keys, receipts)
     work = rules.work_of(lines)
@@ -240,6 +248,7 @@ def _notes_on(files: Sequence[ReceiptFile]) -> list[str]:
         return ["no receipts were given: a ledger that was cut at its end, or restored from a backup, "
                 "looks whole"]
     whose = {True: "as a site has kept them, or without the coordinator's key beside them: some may be "
-                   "missing", False: "the coordinator's own"}
+                   "missing", False: "the coordinator's own; whether its last ones are missing, sites' "
+                    "copies show"}
     return [f"{file.path}: {len(file.receipts)} receipts, {whose[file.coordinators_key is None]}"
             for file in files]

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -92,14 +94,9 @@ def test_the_stages_of_a_run_end_with_the_last_one() -> None:
     assert load_plan(DEMO, "last_stage=decoder").stage_names == ("pretrain", "decoder")
 
 
-def test_a_plan_without_probes_has_the_digest_that_it_had_before_there_were_any() -> None:
+def test_a_plan_s_digest_is_of_its_json_with_sorted_keys_and_no_blanks() -> None:
+    """As the README tells auditors: by no code of ours."""
     plan = load_plan(DEMO)
-    assert "probes" not in plan.canonical()
-    assert load_plan(DEMO, "probes=[]").digest == plan.digest
+    text = json.dumps(plan.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    assert plan.digest == hashlib.sha256(text.encode()).hexdigest()
     assert load_plan(DEMO, "probes=[age]").digest != plan.digest
-
-
-@pytest.mark.parametrize("probes", ["age", "[age,age]", "[Age]", "[age/svm]", "[../x]"])
-def test_probes_are_names_of_tasks_each_once(probes: str) -> None:
-    with pytest.raises(ConfigError, match="probes"):
-        load_plan(DEMO, f"probes={probes}")

@@ -137,7 +137,7 @@ def test_the_command_says_both_numbers_and_ends_with_1_where_a_claim_is_too_low(
     (one,) = accounts_of(worked.ledger, None)
     assert result.exit_code == 0
     assert f"claimed {up(one.claimed.pld)}, recomputed {up(one.bounds.pld)}" in result.stdout
-    assert "the claim holds" in result.stdout
+    assert "the claim agrees with the entries" in result.stdout
     worked.work(3, claimed=0.5)
     result = CliRunner().invoke(app, ["recompute", str(worked.ledger)])
     assert result.exit_code == 1

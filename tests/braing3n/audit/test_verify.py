@@ -345,7 +345,7 @@ def test_without_signatures_an_edit_that_mends_the_chain_is_only_found_by_receip
 
 
 def test_every_code_is_the_finding_of_an_attack_or_of_a_test_here() -> None:
-    elsewhere = {"malformed", "chain", "receipt_malformed", "receipt_fork"}
+    elsewhere = {"malformed", "chain", "receipt_malformed", "receipt_fork", "unreceipted"}
     assert {one[1] for one in ATTACKS} | elsewhere == CLAIM_AFTER.keys()
 
 
@@ -407,11 +407,34 @@ def test_a_ledger_in_the_place_of_another_is_found_whatever_its_folder_is_called
     assert verify.verify([other.ledger], [coordinator.folder / "receipts.jsonl"]).holds
     other.work(0)
     found = audited(other, coordinator)
-    assert codes(found) == {"other_key"}
-    assert "one of site-a that is not here" in found.ledgers[0].findings[0].meaning
+    assert codes(found) == {"unreceipted"}
+    assert "a ledger of site-a that was not given" in found.ledgers[0].findings[0].meaning
     # With the other one beside it, nothing is in anybody's place.
     both = verify.verify([other.ledger, worked.ledger], [coordinator.folder / "receipts.jsonl"])
     assert both.holds
+
+
+def test_a_deleted_entry_is_one_finding_of_receipts_and_not_one_for_each_that_follows(
+    worked: Any, coordinator: Any
+) -> None:
+    kept = coordinator.write(worked.folder / "kept.jsonl", coordinator.given)
+    delete_an_entry(worked, coordinator, worked.folder)
+    found = verify.verify([worked.ledger], [coordinator.folder / "receipts.jsonl", kept])
+    assert codes(found) <= {"deleted", "settle"}
+    assert len(found.ledgers[0].findings) <= 3
+
+
+def test_an_empty_ledger_is_none(worked: Any) -> None:
+    worked.ledger.write_bytes(b"")
+    assert codes(verify.verify([worked.ledger])) == {"deleted"}
+
+
+def test_somebody_elses_key_names_no_ledger(two_sites: tuple[Any, Any], coordinator: Any) -> None:
+    first, second = two_sites
+    shutil.copy(second.folder / "ledger.pub", first.folder / "ledger.pub")
+    found = verify.verify([first.ledger, second.ledger], [coordinator.folder / "receipts.jsonl"])
+    assert [ledger.site for ledger in found.ledgers] == ["site-a", "site-b"]
+    assert [bool(ledger.findings) for ledger in found.ledgers] == [True, False]
 
 
 def test_settles_of_fewer_steps_than_were_charged_are_noted(worked: Any, coordinator: Any) -> None:
