@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import inf, isinf
 from typing import Any
 
 from braing3n.errors import BudgetError, ConfigError, PolicyError
@@ -27,6 +28,8 @@ def answer_plan(asked: Question) -> dict[str, Any]:
     if asked.void is not None:
         return answer | _verdict(asked, [asked.void])
     events = asked.asked_for()
+    if not events:  # no stage is trained here with DP
+        return answer | _verdict(asked, [])
     answer["rows"] = [asdict(row) for row in cost_table(
         asked.plan, asked.delta, asked.before, releases=asked.releases, stages=asked.stages)]
     answer["as_written"] = asdict(spent([*asked.before, *events], asked.delta))
@@ -36,48 +39,74 @@ def answer_plan(asked: Question) -> dict[str, Any]:
 
 
 def answer_cost(asked: Question, stage: str | None, rounds: int) -> dict[str, Any]:
-    """Return what so many rounds of a stage, or of each, cost.
+    """Return what so many rounds of a stage cost, or of each and of all.
 
     Raises:
         ConfigError: There is no such stage, or it has no `privacy`.
     """
     names = asked.stage_names
-    if not names or (stage is not None and stage not in names):
+    if not names or stage not in (None, *names):
         raise ConfigError("there is no such stage", found=stage or "none that is run here",
                           expected=" or ".join(names) or "a stage that the site takes part in",
                           fix="name one of them with --stage")
-    rows: list[dict[str, Any]] = []
-    reasons = [] if asked.void is None else [asked.void]
-    for name in names if asked.void is None else ():
-        if stage not in (None, name):
-            continue
-        events = rounds_of(asked.plan, name, rounds, asked.releases)
-        rows.append({"stage": name, "steps": rounds * asked.plan.stage(name).steps(0)} | {
-            key: epsilon([*others, *events], asked.delta) for key, others in (
-                ("alone", ()), ("with_before", asked.before),
-                ("with_whole_plan", [*asked.before, *asked.asked_for()]))})
-        number = "1 round" if rounds == 1 else f"{rounds} rounds"
-        reasons += [f"{number} of {name}: {reason}" for reason in _exceeded(asked, events)]
+    if asked.void is not None:
+        return _beginning(asked) | {"rounds": rounds, "stages": []} | _verdict(asked, [asked.void])
+    each: dict[str, list[Event]] = {
+        name: rounds_of(asked.plan, name, rounds, asked.releases) for name in names
+        if name == stage or (stage is None and asked.plan.stage(name).privacy is not None)}
+    steps: dict[str, int] = {
+        name: rounds * asked.plan.stage(name).steps(0) for name in names if name in each}
+    if len(each) > 1:
+        each["all stages"] = [event for events in each.values() for event in events]
+    rows = [{"stage": name, "steps": steps.get(name, sum(steps.values())), **_costs(asked, events)}
+            for name, events in each.items()]
+    number = "1 round" if rounds == 1 else f"{rounds} rounds"
+    reasons = [f"{number} of {name}{reason}" for name, events in each.items()
+               for reason in _too_much(asked, events)]
     return _beginning(asked) | {"rounds": rounds, "stages": rows} | _verdict(asked, reasons)
+
+
+def _costs(asked: Question, events: Sequence[Event]) -> dict[str, float]:
+    """Return ε of events alone, with what was spent, and on top of the whole plan besides."""
+    costs: dict[str, float] = {}
+    for key, others in (("alone", ()), ("with_before", asked.before),
+                        ("with_whole_plan", (*asked.before, *asked.asked_for()))):
+        is_beyond = inf in costs.values()  # more comes to no less
+        costs[key] = inf if is_beyond else epsilon([*others, *events], asked.delta)
+    return costs
+
+
+def _too_much(asked: Question, events: Sequence[Event]) -> list[str]:
+    """Return the limits that events do not keep, or not on top of the whole plan."""
+    alone = _exceeded(asked, events)
+    if alone:
+        return [f": {reason}" for reason in alone]
+    return [f", on top of the whole plan: {reason}"
+            for reason in _exceeded(asked, [*asked.asked_for(), *events])]
 
 
 def _beginning(asked: Question) -> dict[str, Any]:
     return {"epsilon": asked.target, "delta": asked.delta, "meaning": _MEANING,
             "num_spent_before": len(asked.before), "warnings": list(asked.warnings),
-            "notes": list(asked.notes)}
+            "notes": list(asked.notes), "takes_part_in": asked.stage_names,
+            "takes_part_in_all": len(asked.stage_names) == len(asked.plan.stage_names)}
 
 
 def _verdict(asked: Question, reasons: Sequence[str]) -> dict[str, Any]:
+    """Return whether it fits, which is None where that cannot be told, and why not."""
     every = [*reasons, *asked.hindrances]
-    return {"fits": not every, "reasons": every}
+    fits = False if every else None if asked.unknown else True
+    return {"fits": fits, "reasons": every, "unknown": list(asked.unknown)}
 
 
 def _left(asked: Question, events: Sequence[Event]) -> dict[str, float]:
-    """Return what is left of the site's ε after the plan, or of the ε that was planned for."""
+    """Return what is left of the site's ε after the plan, or of the ε that was planned for.
+
+    It is negative where the plan costs more.
+    """
     limit, delta = (asked.target, asked.delta) if asked.budget is None else (
         asked.budget.epsilon, asked.budget.delta)
-    cost = epsilon([*asked.before, *events], delta)
-    return {"epsilon": max(0.0, limit - cost), "of": limit, "delta": delta}
+    return {"epsilon": limit - epsilon([*asked.before, *events], delta), "of": limit, "delta": delta}
 
 
 def _noise(asked: Question, events: Sequence[Event]) -> dict[str, Any]:
@@ -91,11 +120,23 @@ def _noise(asked: Question, events: Sequence[Event]) -> dict[str, Any]:
     return {
         "noise_multiplier": noise, "decided_by": _deciding(asked, decided),
         "planned": asdict(spent([*asked.before, *with_noise(events, noise)], asked.delta)),
-        "split_noise_multipliers": split_noise(
-            asked.plan, asked.target, asked.delta, releases=asked.releases, stages=asked.stages),
+        "split_noise_multipliers": _split(asked),
         "still_refused": [*_objections(asked, _rewritten(asked.plan, asked.stage_names, noise),
                                        with_noise(events, noise)), *asked.hindrances],
     }
+
+
+def _split(asked: Question) -> dict[StageName, float | None] | None:
+    """Return the σ that each stage would need with an equal share of the tightest limit.
+
+    None where something was spent before, of which no stage has a share.
+    """
+    if asked.before:
+        return None
+    tightest = min((limit for limit in asked.limits if limit.stage is None),
+                   key=lambda limit: limit.epsilon)
+    return split_noise(asked.plan, tightest.epsilon, tightest.delta, releases=asked.releases,
+                       stages=asked.stages)
 
 
 def _deciding(asked: Question, limit: Limit | None) -> str:
@@ -120,7 +161,7 @@ def _objections(asked: Question, plan: Plan, events: Sequence[Event]) -> list[st
     said: dict[str, None] = {}  # each once, in their order
     for name in asked.stage_names:
         try:
-            if asked.budget is not None:
+            if asked.budget is not None and plan.stage(name).privacy is not None:
                 check_order(Order("planned", plan, name, 0), asked.budget)
         except PolicyError as error:
             said[f"{error.what}: {error.found} instead of {error.expected}"] = None
@@ -130,6 +171,7 @@ def _objections(asked: Question, plan: Plan, events: Sequence[Event]) -> list[st
 def _exceeded(asked: Question, events: Sequence[Event]) -> list[str]:
     """Return the limits that events do not keep, in words."""
     costs = [(limit, limit.cost(events)) for limit in asked.limits]
-    return [f"more than {limit.name}: an epsilon of {up(cost)}"
+    return [f"more than {limit.name}: an epsilon "
+            f"{'beyond any number' if isinf(cost) else f'of {up(cost)}'}"
             f"{' with what was spent before' if limit.before else ''}, where {limit.epsilon:g} is "
             f"allowed at delta {limit.delta:g}" for limit, cost in costs if cost > limit.epsilon]

@@ -54,7 +54,8 @@ def plan_noise(
     With --site, the ledger is verified and held to the site's receipts, and
     the patients to train on are counted, without reading a scan.
 
-    Exit codes: 0 the plan fits as it is written, 1 it does not, 2 misuse.
+    Exit codes: 0 the plan fits as it is written; 1 it does not, or that cannot be
+    told; 2 misuse, or a ledger that does not hold.
     """
     # Imported here to keep --help fast.
     from client.budget_answer import answer_plan  # noqa: PLC0415
@@ -70,19 +71,19 @@ def plan_noise(
 @app.command()
 def cost(
     plan: PLAN,
-    rounds: Annotated[int, typer.Option(min=1, help="How many rounds, such as 10.")],
+    rounds: Annotated[int, typer.Option(min=1, max=100_000, help="How many rounds, such as 10.")],
     stage: Annotated[str | None, typer.Option(
-        help="Of which stage: pretrain, decoder or diffusion. Without it: of each.")] = None,
+        help="Of which stage: pretrain, decoder or diffusion. Without it: of each and of all.")] = None,
     delta: DELTA = None, site: SITE = None, as_json: JSON = False,
 ) -> None:
     """Say what so many rounds of a stage cost, with the noise that the plan gives it.
 
     Three numbers: these rounds alone; with what the site's ledger says was
-    spent; and with the whole plan besides, as if these rounds came on top of
-    it. The second one has to fit every limit. Moments and counts, which are
-    released once a run, are in the third one only.
+    spent; and on top of the whole plan. All have to fit every limit. Moments and
+    counts, which are released once a run, are in the third one only.
 
-    Exit codes: 0 they fit, 1 they do not, 2 misuse.
+    Exit codes: 0 they fit; 1 they do not, or that cannot be told; 2 misuse, or a
+    ledger that does not hold.
     """
     # Imported here to keep --help fast.
     from client.budget_answer import answer_cost  # noqa: PLC0415

@@ -19,11 +19,18 @@ def plan_lines(answer: Mapping[str, Any]) -> list[str]:
               f"{up(row['so_far']):>9}" for row in answer["rows"]]
     if answer["as_written"] is not None:
         lines.append(f"as written: {_three(answer['as_written'])}")
-        rest = answer["left_after_plan"]
-        lines.append(f"left after it: {left(rest['epsilon'])} of an epsilon of {rest['of']:g} at delta "
-                     f"{rest['delta']:g}")
-    lines += [*_verdict(answer, "it fits"), *_suggestion(answer)]
-    return lines
+        lines.append(_rest(answer["left_after_plan"]))
+    fine = "it fits" if answer["takes_part_in_all"] else (
+        f"it fits, in {' and '.join(answer['takes_part_in'])} alone")
+    return [*lines, *_verdict(answer, fine), *_suggestion(answer)]
+
+
+def _rest(rest: Mapping[str, float]) -> str:
+    allowed = f"an epsilon of {rest['of']:g} at delta {rest['delta']:g}"
+    if rest["epsilon"] >= 0:
+        return f"left after it: {left(rest['epsilon'])} of {allowed}"
+    over = "more than can be told" if math.isinf(rest["epsilon"]) else up(-rest["epsilon"])
+    return f"over by {over}: {allowed} is allowed"
 
 
 def _suggestion(answer: Mapping[str, Any]) -> list[str]:
@@ -33,15 +40,17 @@ def _suggestion(answer: Mapping[str, Any]) -> list[str]:
     noise = answer["noise_multiplier"]
     if noise is None:
         return []
-    stages = list(answer["split_noise_multipliers"])
+    stages = list(dict.fromkeys(row["stage"] for row in answer["rows"]))
     lines = [f"the least noise_multiplier, one for every stage, that keeps all limits: {noise}",
              f"  decided by {answer['decided_by']}", f"  with it: {_three(answer['planned'])}"]
-    if len(stages) > 1:
-        split = ", ".join(f"{name} {'-' if each is None else f'{each:g}'}"
-                          for name, each in answer["split_noise_multipliers"].items())
-        lines.append(f"  planned apart, an equal share of epsilon for each stage, it would be: {split}")
+    split = answer["split_noise_multipliers"]
+    if split is not None and len(split) > 1:
+        each = ", ".join(f"{name} {'-' if noise is None else f'{noise:g}'}"
+                         for name, noise in split.items())
+        lines.append(f"  with 1/{len(split)} of that epsilon for each stage it would have to be: "
+                     f"{each}")
     if answer["still_refused"]:
-        lines += ["  it would be refused even so:", *(f"    {why}" for why in answer["still_refused"])]
+        lines.append("  it would be refused even so, for the other reasons above")
     lines += ["the lines of the plan:", "stages:"]
     for stage in stages:
         lines += [f"  {stage}:", "    privacy:", f"      noise_multiplier: {noise}"]
@@ -50,17 +59,18 @@ def _suggestion(answer: Mapping[str, Any]) -> list[str]:
 
 def cost_lines(answer: Mapping[str, Any]) -> list[str]:
     """Return the answer of `braing3n site budget cost` for people."""
-    return [_title(answer), f"{'stage':11}{'rounds':>7}{'steps':>8}{'epsilon alone':>15}"
-            f"{'with what was spent':>21}{'with the whole plan besides':>29}",
-            *(f"{row['stage']:11}{answer['rounds']:>7}{row['steps']:>8}{up(row['alone']):>15}"
-              f"{up(row['with_before']):>21}{up(row['with_whole_plan']):>29}"
+    return [_title(answer), f"{'stage':11}{'rounds':>7}{'steps':>9}{'epsilon alone':>15}"
+            f"{'with what was spent':>21}{'on top of the whole plan':>26}",
+            *(f"{row['stage']:11}{answer['rounds']:>7}{row['steps']:>9}{up(row['alone']):>15}"
+              f"{up(row['with_before']):>21}{up(row['with_whole_plan']):>26}"
               for row in answer["stages"]),
-            *_verdict(answer, "it fits, the rest of the plan aside")]
+            *_verdict(answer, "it fits, also on top of the whole plan")]
 
 
 def _verdict(answer: Mapping[str, Any], fine: str) -> list[str]:
-    return [fine if answer["fits"] else "it does not fit",
-            *(f"  {reason}" for reason in answer["reasons"]),
+    heading = {True: fine, False: "it does not fit", None: "whether it fits cannot be told"}
+    return [heading[answer["fits"]],
+            *(f"  {reason}" for reason in [*answer["reasons"], *answer["unknown"]]),
             *(f"warning: {warning}" for warning in answer["warnings"]),
             *(f"note: {note}" for note in answer["notes"])]
 

@@ -16,10 +16,12 @@ def show(
     need not be there. The whole ledger is verified first, and held to the
     receipts in the state folder; nothing is written, also while training goes on.
 
-    Exit codes: 0, also for a site without a budget; 2 a damaged ledger or misuse.
+    Exit codes: 0; 1 the hospital has to decide, as the settings allow more than was
+    signed, or have no budget any more; 2 misuse, or a ledger that does not hold.
     """
     # Imported here to keep --help fast.
     from client.ledger_view import describe_ledger, ledger_json, look_at_ledger  # noqa: PLC0415
 
     told = look_at_ledger(site)
     typer.echo(ledger_json(told) if as_json else describe_ledger(told))
+    raise typer.Exit(1 if told["needs_decision"] else 0)

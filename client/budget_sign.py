@@ -14,38 +14,33 @@ def sign(
 
     A site works within what was signed last. The first budget is signed by itself
     when the site first works; a stricter one needs no signature; anything else is
-    a decision of the hospital, which auditors see with its date. Whoever signs
-    should be allowed to decide for the hospital.
+    a decision of the hospital, which auditors see with its date: of its
+    data-protection officer or ethics board, not of its IT.
 
-    Exit codes: 0 signed, or nothing to sign; 1 not signed; 2 misuse.
+    Exit codes: 0 signed, or nothing to sign; 1 not signed; 2 misuse, or a ledger
+    that does not hold.
     """
     # Imported here to keep --help fast.
-    from braing3n.errors import ConfigError  # noqa: PLC0415
-    from braing3n.privacy.ledger import open_ledger  # noqa: PLC0415
     from braing3n.privacy.ledger_history import Decided  # noqa: PLC0415
+    from client.budget_decision import decision_lines, limit_text, warning_lines  # noqa: PLC0415
+    from client.own_ledger import own_ledger  # noqa: PLC0415
     from client.past import look_back  # noqa: PLC0415
-    from client.settings import load_settings  # noqa: PLC0415
+    from client.settings import load_with_budget  # noqa: PLC0415
+    from client.site import Site  # noqa: PLC0415
+    from client.subjects import count_subjects  # noqa: PLC0415
 
-    config = load_settings(site)
-    if config.budget is None:
-        raise ConfigError(f"{site} has no budget", expected="`budget:` with epsilon and delta",
-                          found="none", fix="nothing needs to be signed: this site trains without "
-                          "differential privacy")
-    cohort, wanted = config.budget.cohort, Decided(config.budget.epsilon, config.budget.delta)
-    past = look_back(config)
-    signed = None if past.history is None else past.history.limit(cohort)
-    if signed == wanted:
-        typer.echo(f"nothing to sign: {_text(wanted)} is what was signed last for cohort {cohort}")
+    config, budget = load_with_budget(site)
+    past, wanted = look_back(config), Decided(budget.epsilon, budget.delta)
+    warnings = warning_lines(config, budget, past, count_subjects(site))
+    if past.signed == wanted:
+        typer.echo("\n".join([f"nothing to sign: {limit_text(wanted)} is what was signed last for "
+                              f"cohort {budget.cohort}", *warnings]))
         return
-    typer.echo(f"cohort {cohort} of {config.name}\n  signed last: "
-               f"{'nothing' if signed is None else _text(signed)}\n  to sign:     {_text(wanted)}")
+    typer.echo("\n".join([f"cohort {budget.cohort} of {config.name}", *decision_lines(past, wanted),
+                          *warnings]))
     if not yes and not typer.confirm("Has the hospital decided so?"):
         typer.echo("not signed")
         raise typer.Exit(1)
-    with open_ledger(config.state_dir) as ledger:
-        entry = ledger.decide(cohort, wanted)
+    with own_ledger(Site(config)) as ledger:
+        entry = ledger.decide(budget.cohort, wanted)
     typer.echo(f"signed, as entry {entry.seq} of {config.state_dir / 'ledger.jsonl'}")
-
-
-def _text(limit: "tuple[float, float]") -> str:
-    return f"an epsilon of {limit[0]:g} at delta {limit[1]:g}"

@@ -9,7 +9,7 @@ from braing3n.budget import BudgetConfig
 from braing3n.errors import BudgetError, PolicyError
 from braing3n.privacy.accountant import epsilon, spent
 from braing3n.privacy.events import Event
-from braing3n.privacy.ledger import Ledger, open_ledger
+from braing3n.privacy.ledger import Ledger
 from braing3n.privacy.ledger_entry import Entry, MechanismRecord, SpentRecord, What
 from braing3n.privacy.planning import charged_releases, planned_events
 from braing3n.privacy.policy import Order, check_budget, check_sequence
@@ -17,6 +17,7 @@ from braing3n.privacy_messages import PrivacyReport, Void
 from braing3n.protocol import Reply, Task
 from braing3n.weights import Vector
 from client import outbox
+from client.own_ledger import own_ledger
 from client.permit import Permit
 from client.receipts import claim_head
 from client.site import Site
@@ -51,7 +52,7 @@ def charged(permit: Permit, whats: Sequence[What], work: Callable[[PrivacyReport
         PolicyError: The rules do not allow it.
         BudgetError: It does not fit; nothing was spent.
     """
-    with open_ledger(permit.site.config.state_dir) as ledger:
+    with own_ledger(permit.site) as ledger:
         reserves = _reserve(permit, whats, ledger)
         report = _report(permit, ledger)
     reply, vector = work(report)
@@ -64,13 +65,13 @@ def with_head(site: Site, run: str, reply: Reply) -> Reply:
     """Return a reply with the ledger's head, where the site keeps one."""
     if site.config.budget is None:
         return reply
-    with open_ledger(site.config.state_dir) as ledger:
+    with own_ledger(site) as ledger:
         return reply.model_copy(update={"head": claim_head(site, ledger, run)})
 
 
 def report_only(permit: Permit) -> PrivacyReport:
     """Return what the site tells of its spending where nothing more is charged."""
-    with open_ledger(permit.site.config.state_dir) as ledger:
+    with own_ledger(permit.site) as ledger:
         return _report(permit, ledger)
 
 
@@ -80,7 +81,7 @@ def takes_part(permit: Permit) -> bool:
     If not, nothing is charged for measuring what others have made of the stage.
     """
     order = permit.order
-    with open_ledger(permit.site.config.state_dir) as ledger:
+    with own_ledger(permit.site) as ledger:
         own = [entry for entry in ledger.entries if entry.run == order.run]
     return (any((entry.kind, entry.stage, entry.what) == ("settle", order.stage, "update")
                 for entry in own)
@@ -97,7 +98,7 @@ def record_refusal(site: Site, text: str, word: str) -> None:
     """
     if site.config.budget is None:
         return
-    with open_ledger(site.config.state_dir) as ledger:
+    with own_ledger(site) as ledger:
         try:
             task: Task | None = Task.model_validate_json(text)
         except ValidationError:
@@ -111,7 +112,7 @@ def record_refusal(site: Site, text: str, word: str) -> None:
 
 def _settle(permit: Permit, kept: outbox.Kept) -> Answer:
     """Settle what is not settled yet of a kept answer, and give it."""
-    with open_ledger(permit.site.config.state_dir) as ledger:
+    with own_ledger(permit.site) as ledger:
         for reserve in ledger.open_reserves():
             if reserve.seq in kept.reserves and reserve.mechanism is not None:
                 ledger.settle(reserve, steps=reserve.mechanism.steps, released_digest=kept.digest,

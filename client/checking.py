@@ -15,7 +15,7 @@ from braing3n.preflight.command import Look
 from braing3n.preflight.folder import check_folder, check_listed
 from braing3n.preflight.outcome import Preflight, Wishes
 from braing3n.privacy.ledger import FILE_NAME
-from client.past import look_back, other_accounts
+from client.past import look_back, other_accounts, removed_budget
 from client.site import Site
 from client.state_folder import check_state_folder
 from client.subjects import check_delta_for, training_subjects
@@ -24,6 +24,10 @@ _OTHER_ACCOUNT = Rule(
     "cohort-renamed", Severity.WARN, "The site's ledger has an account under another cohort name.",
     "one name for the same patients, for good",
     "if these are the same patients, write the old name into `budget: cohort:` again")
+_REMOVED = Rule(
+    "budget-removed", Severity.WARN, "The settings have no budget any more, and the site's ledger has.",
+    "the budget that the patients were promised",
+    "write `budget:` back: training without it voids that for good")
 
 
 def look_at_site(path: Path) -> Look:
@@ -75,11 +79,11 @@ def _try_settings(config: SiteConfig) -> None:
 
 
 def _with_account(config: SiteConfig, look: Look) -> Look:
-    """Return a check that also warns of what the site's ledger has under other cohort names."""
-    said = other_accounts(config, look_back(config))
-    found = tuple(
-        Finding(_OTHER_ACCOUNT, config.state_dir / FILE_NAME, account, _OTHER_ACCOUNT.expected,
-                _OTHER_ACCOUNT.fix) for account in said)
+    """Return a check that also warns of what the site's ledger has, and the settings have not."""
+    past = look_back(config)
+    said = {_OTHER_ACCOUNT: other_accounts(config, past), _REMOVED: removed_budget(config, past)}
+    found = tuple(Finding(rule, config.state_dir / FILE_NAME, account, rule.expected, rule.fix)
+                  for rule, accounts in said.items() for account in accounts)
 
     def looked(shown: Callable[[Wishes], Wishes]) -> Preflight:
         preflight = look(shown)

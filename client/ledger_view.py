@@ -12,7 +12,14 @@ from braing3n.plan import STAGE_NAMES
 from braing3n.privacy.accountant import epsilon, spent
 from braing3n.privacy.ledger_entry import Entry
 from client.budget_page import left, up
-from client.past import Past, look_back, other_accounts, unsigned_change
+from client.past import (
+    Past,
+    in_force,
+    look_back,
+    other_accounts,
+    removed_budget,
+    unsigned_change,
+)
 from client.settings import load_settings
 from client.site import Site
 
@@ -48,13 +55,15 @@ def look_at_ledger(path: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: The settings are wrong.
-        LedgerError: The ledger is damaged, gone, or not the one that the site's receipts are for.
+        LedgerError: The ledger or its key is damaged, gone, or not the one that the site's receipts are
+            for.
         ProtocolError: A receipt is damaged.
     """
     config = load_settings(path)
     past = look_back(config)
-    about = {"site": config.name,
-             "warnings": [*unsigned_change(config, past), *other_accounts(config, past)],
+    alarms = [*unsigned_change(config, past, path), *removed_budget(config, past)]
+    about = {"site": config.name, "needs_decision": bool(alarms),
+             "warnings": [*alarms, *other_accounts(config, past)],
              "log": str(config.state_dir / "site.log"),
              "without_dp": [list(mark) for mark in Site(config).marked_without_dp()]}
     if config.budget is None:
@@ -63,19 +72,21 @@ def look_at_ledger(path: Path) -> dict[str, Any]:
 
 
 def _account(budget: BudgetConfig, past: Past) -> dict[str, Any]:
-    """Return what was spent and what is left."""
-    events, is_void = past.events, past.without_dp is not None
-    cost = spent(events, budget.delta)
+    """Return what was spent and what is left of what is in force."""
+    events, is_void, counts = past.events, past.without_dp is not None, in_force(budget, past)
+    cost, delta = spent(events, counts.delta), counts.delta
     stages = {name: [event for event in events if event.stage == name] for name in STAGE_NAMES}
     runs = {run: [event for event in events if event.run == run]
             for run in dict.fromkeys(event.run for event in events)}
     return {
         "cohort": budget.cohort, "unit": budget.unit,
         "budget": {"epsilon": budget.epsilon, "delta": budget.delta}, "is_void": is_void,
+        "in_force": {"epsilon": counts.epsilon, "delta": delta},
+        "signed": None if past.signed is None else past.signed._asdict(),
         "spent": {"pld": _number(cost.pld), "rdp": _number(cost.rdp), "prv": cost.prv},
-        "left": None if is_void else max(budget.epsilon - cost.pld, 0.0),
-        "by_stage": {name: _number(epsilon(own, budget.delta)) for name, own in stages.items() if own},
-        "by_run": {run: _number(epsilon(own, budget.delta)) for run, own in runs.items()},
+        "left": None if is_void else max(counts.epsilon - cost.pld, 0.0),
+        "by_stage": {name: _number(epsilon(own, delta)) for name, own in stages.items() if own},
+        "by_run": {run: _number(epsilon(own, delta)) for run, own in runs.items()},
     }
 
 
@@ -101,27 +112,36 @@ def describe_ledger(told: dict[str, Any]) -> str:
         runs = [f"  run {run}, stage {stage}" for run, stage in told["without_dp"]]
         return "\n".join(["this site has no budget: it trains without differential privacy",
                           *(["it did so in (without_dp.jsonl):", *runs] if runs else []), *warnings])
-    budget = told["budget"]
-    lines = [f"{told['site']}, cohort {told['cohort']}: budget epsilon {budget['epsilon']:g} at delta "
-             f"{budget['delta']:g}, for one {told['unit']} with all scans and visits"]
+    counts = told["in_force"]
+    lines = [f"{told['site']}, cohort {told['cohort']}: budget epsilon {counts['epsilon']:g} at delta "
+             f"{counts['delta']:g} ({_signature(told)}), for one {told['unit']} with all scans and "
+             "visits", *warnings]
     if told["is_void"]:
         lines.append("these patients were also trained on without differential privacy: no epsilon "
                      "says anything about what they risk")
     cost = told["spent"]
     lines.append(f"spent: {_shown(cost['pld'])} (PLD), {_shown(cost['rdp'])} (RDP, never lower)")
     if told["left"] is not None:
-        lines.append(f"left:  {left(told['left'])} of {budget['epsilon']:g}")
+        lines.append(f"left:  {left(told['left'])} of {counts['epsilon']:g}")
     if told["num_unsettled"]:
         lines.append(f"{told['num_unsettled']} reserved and not settled, counted in full")
     lines += [f"  {name}: {_shown(cost)} alone" for name, cost in told["by_stage"].items()]
     lines += [f"  run {run}: {_shown(cost)} alone" for run, cost in told["by_run"].items()]
-    lines += [*_refusal_lines(told), *warnings]
+    lines += _refusal_lines(told)
     if told["num_entries"]:
         count = told["num_entries"]
         lines.append("1 signed entry" if count == 1 else f"{count} signed entries, all in order")
     else:
         lines.append("no ledger yet: it begins with the first task")
     return "\n".join(lines)
+
+
+def _signature(told: dict[str, Any]) -> str:
+    """Return whether the hospital has signed what is in force."""
+    signed = told["signed"]
+    if signed is None:
+        return "not signed yet: the first task signs it"
+    return "signed" if signed == told["in_force"] else f"{signed['epsilon']:g} is signed"
 
 
 def _refusal_lines(told: dict[str, Any]) -> list[str]:

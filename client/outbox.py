@@ -75,6 +75,12 @@ def keep(state_dir: Path, kind: str, task: str, kept: Kept) -> None:
             old.unlink()
 
 
+def trace(state_dir: Path) -> Path | None:
+    """Return the folder of answers where it has any: each was paid for by an entry of a ledger."""
+    folder = state_dir / _FOLDER
+    return folder if any(folder.glob("*.npz")) else None
+
+
 def find(state_dir: Path, kind: str, task: str) -> Kept | None:
     """Return the answer to a task, or None where it is not the last of its kind.
 

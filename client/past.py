@@ -4,17 +4,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isinf
+from pathlib import Path
 
 from braing3n.budget import BudgetConfig
 from braing3n.config import SiteConfig
 from braing3n.errors import LedgerError, PolicyError
 from braing3n.privacy.accountant import epsilon
 from braing3n.privacy.events import Event
-from braing3n.privacy.ledger import FILE_NAME, KEY_NAME, PUBLIC_NAME, load_history
-from braing3n.privacy.ledger_history import History
+from braing3n.privacy.ledger_history import Decided, History
 from braing3n.privacy.policy import check_decided
 from braing3n.receipts import check_receipt
 from client.budget_page import up
+from client.own_ledger import own_history
 from client.receipts import hold, kept_receipts
 from client.site import Site
 
@@ -28,29 +29,44 @@ class OtherCohort:
         epsilon: What was spent on it; infinite where that is beyond any number.
         delta: At which that was stated last.
         is_void: Whether it was also trained on without differential privacy.
+        signed: What may be spent on it; None where nobody has decided.
     """
 
     name: str
     epsilon: float
     delta: float
     is_void: bool
+    signed: Decided | None
+
+    def __str__(self) -> str:
+        """Say what the ledger has."""
+        if self.epsilon or self.is_void:
+            cost = "beyond any number" if isinf(self.epsilon) else up(self.epsilon)
+            return (f"an epsilon of {cost} at delta {self.delta:g}"
+                    + (" and training without differential privacy" if self.is_void else ""))
+        if self.signed is not None:
+            return (f"a signed epsilon of {self.signed.epsilon:g} at delta {self.signed.delta:g}, and "
+                    "nothing spent,")
+        return "refusals alone"
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a site has done before.
+    """What a site has done before; by default nothing.
 
     Attributes:
         events: What was spent on the cohort of its budget.
         without_dp: Why no ε holds for that cohort, in words; None where one does.
-        others: The accounts of other cohorts.
+        others: The accounts of other cohorts; all where the site has no budget.
         history: The whole ledger; None where none was begun.
+        signed: What the hospital has decided last for that cohort; None before the first decision.
     """
 
-    events: tuple[Event, ...]
-    without_dp: str | None
-    others: tuple[OtherCohort, ...]
-    history: History | None
+    events: tuple[Event, ...] = ()
+    without_dp: str | None = None
+    others: tuple[OtherCohort, ...] = ()
+    history: History | None = None
+    signed: Decided | None = None
 
 
 def look_back(config: SiteConfig) -> Past:
@@ -60,7 +76,9 @@ def look_back(config: SiteConfig) -> Past:
         config: As `client.settings.load_settings` or `load_site_config` returns it.
 
     Raises:
-        LedgerError: The ledger is damaged, gone, or not the one that the site's receipts are for.
+        LedgerError: The ledger or its key is damaged, gone, or not the one that the site's receipts
+            are for.
+        ConfigError: The ledger's key is unusable, or another one's.
         ProtocolError: A receipt is damaged.
     """
     history = _held_history(config)
@@ -72,51 +90,77 @@ def look_back(config: SiteConfig) -> Past:
         void = ("without_dp.jsonl says that this site was trained on without differential privacy, "
                 "before it had a budget")
     if history is None:
-        return Past((), void, (), None)
-    return Past(() if cohort is None else tuple(history.events(cohort)), void,
-                tuple(_others(history, cohort)), history)
+        return Past(without_dp=void)
+    others = tuple(_others(history, cohort))
+    if cohort is None:
+        return Past(without_dp=void, others=others, history=history)
+    return Past(tuple(history.events(cohort)), void, others, history, history.limit(cohort))
 
 
 def _others(history: History, cohort: str | None) -> Iterator[OtherCohort]:
-    """Yield the accounts of all cohorts but one; where nothing was spent there is none."""
+    """Yield the accounts of all cohorts but one: of every name that any entry has."""
     accounts: dict[str, float] = {}  # with the last δ of each
     for entry in history.entries:
         if entry.cohort is not None and entry.cohort != cohort:
             delta = accounts.get(entry.cohort, BudgetConfig.model_fields["delta"].default)
             accounts[entry.cohort] = delta if entry.spent is None else entry.spent.delta
     for name, delta in accounts.items():
-        events, is_void = history.events(name), bool(history.without_dp(name))
-        if events or is_void:
-            yield OtherCohort(name, epsilon(events, delta), delta, is_void)
+        yield OtherCohort(name, epsilon(history.events(name), delta), delta,
+                          bool(history.without_dp(name)), history.limit(name))
 
 
 def other_accounts(config: SiteConfig, past: Past) -> list[str]:
-    """Return what to warn of where the ledger has accounts under other cohort names."""
-    now = "no budget" if config.budget is None else f"cohort: {config.budget.cohort}"
+    """Return what to warn of where the ledger has accounts under other names than the budget's."""
+    if config.budget is None:
+        return []
     return [
-        f"the ledger holds {_account(other)} under another cohort name, {other.name}, than the "
-        f"settings now give ({now}). If these are the same patients, the name must stay: write "
+        f"the ledger holds {other} under another cohort name, {other.name}, than the settings now give "
+        f"(cohort: {config.budget.cohort}). If these are the same patients, the name must stay: write "
         f"`cohort: {other.name}` again, as what was spent on them counts for good"
         for other in past.others]
 
 
-def unsigned_change(config: SiteConfig, past: Past) -> list[str]:
-    """Return what is wrong where the settings allow more than was signed; as its node would."""
-    budget = config.budget
-    signed = None if past.history is None or budget is None else past.history.limit(budget.cohort)
-    if budget is None or signed is None:
+def removed_budget(config: SiteConfig, past: Past) -> list[str]:
+    """Return what to warn of where the settings have no budget any more, and the ledger has."""
+    kept = [] if config.budget is not None else [
+        f"{other} for cohort {other.name}" for other in past.others
+        if (other.epsilon or other.signed is not None) and not other.is_void]
+    if not kept:
         return []
+    return [f"the settings have no `budget:`, and the ledger holds {' and '.join(kept)}: training now "
+            "would be without differential privacy, and void that for good. To keep it, write "
+            "`budget:` back"]
+
+
+def unsigned_change(config: SiteConfig, past: Past, path: Path) -> list[str]:
+    """Return what is wrong where the settings allow more than was signed; as its node would.
+
+    Args:
+        config: The settings.
+        past: What was signed.
+        path: The settings' file.
+    """
+    error = None if config.budget is None else _unsigned(config.budget, past)
+    if error is None:
+        return []
+    return [f"{error.what}: {error.found} instead of {error.expected}; everything is refused "
+            f"(`policy`) until `braing3n site budget sign {path}`"]
+
+
+def in_force(budget: BudgetConfig, past: Past) -> BudgetConfig:
+    """Return the budget that counts: of settings that allow more than was signed, what was signed."""
+    if past.signed is None or _unsigned(budget, past) is None:
+        return budget
+    return budget.model_copy(update=past.signed._asdict())
+
+
+def _unsigned(budget: BudgetConfig, past: Past) -> PolicyError | None:
     try:
-        check_decided(budget, signed)
+        if past.signed is not None:
+            check_decided(budget, past.signed)
     except PolicyError as error:
-        return [f"{error.what}: {error.found} instead of {error.expected}"]
-    return []
-
-
-def _account(other: OtherCohort) -> str:
-    cost = "beyond any number" if isinf(other.epsilon) else up(other.epsilon)
-    return (f"an epsilon of {cost} at delta {other.delta:g}"
-            + (" and training without differential privacy" if other.is_void else ""))
+        return error
+    return None
 
 
 def _held_history(config: SiteConfig) -> History | None:
@@ -126,15 +170,11 @@ def _held_history(config: SiteConfig) -> History | None:
         raise LedgerError(f"{folder} cannot be read", expected="the site's state folder",
                           found="one that this user may not look into",
                           fix="run this as the user that the site's node runs as")
-    receipts = [receipt for receipt in kept_receipts(Site(config)) if receipt.site == config.name]
-    if not (folder / FILE_NAME).exists():
-        if receipts or any((folder / name).exists() for name in (KEY_NAME, PUBLIC_NAME)):
-            raise LedgerError(f"{folder / FILE_NAME} is gone", expected="the ledger of what this site "
-                              "has spent, as it has been in use", found="nothing",
-                              fix="restore the newest copy; this site trains no more without it")
-        return None
-    history = load_history(folder)
-    for receipt in receipts:
-        check_receipt(receipt)
-        hold(receipt, history)
+    site = Site(config)
+    history = own_history(site)
+    if history is not None:
+        for receipt in kept_receipts(site):
+            if receipt.site == config.name:
+                check_receipt(receipt)
+                hold(receipt, history)
     return history

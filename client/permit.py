@@ -6,7 +6,7 @@ from braing3n.budget import BudgetConfig
 from braing3n.errors import PolicyError
 from braing3n.plan import Plan, StageName
 from braing3n.privacy.accountant import check_delta
-from braing3n.privacy.ledger import Ledger, open_ledger
+from braing3n.privacy.ledger import Ledger
 from braing3n.privacy.ledger_entry import WITHOUT_DP
 from braing3n.privacy.ledger_history import Decided
 from braing3n.privacy.policy import Order, check_decided, check_order, check_stage
@@ -14,6 +14,7 @@ from braing3n.privacy_plan import StagePrivacy
 from braing3n.protocol import Task
 from braing3n.weights import Vector
 from client import outbox
+from client.own_ledger import own_ledger
 from client.receipts import check_receipts
 from client.site import Site
 
@@ -65,7 +66,7 @@ def permit_of(site: Site, kind: str, task: Task, plan: Plan, weights: Vector | N
         return None
     order = Order(task.run, plan, task.stage, task.round_index)
     check_stage(order, budget)
-    with open_ledger(site.config.state_dir) as ledger:
+    with own_ledger(site) as ledger:
         check_receipts(site, task, ledger)
         decided = ledger.limit(budget.cohort)
         if decided is None:  # the first settings are signed as they are
@@ -96,7 +97,7 @@ def check_subjects(permit: Permit, num_subjects: int) -> None:
 def note_without_dp(permit: Permit) -> None:
     """Write down, before the work, that a stage is trained here without differential privacy."""
     order = permit.order
-    with open_ledger(permit.site.config.state_dir) as ledger:
+    with own_ledger(permit.site) as ledger:
         _note_once(ledger, permit.budget, run=order.run, stage=order.stage,
                    round_index=order.round_index)
 

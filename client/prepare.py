@@ -35,6 +35,7 @@ class Prepared:
         cache_bytes: What the cache takes on the disk.
         cache_limit_gb: What it may take; None is without limit.
         encrypted: Whether it is encrypted.
+        warnings: What training now would break that was promised before.
     """
 
     site: str
@@ -48,6 +49,7 @@ class Prepared:
     cache_bytes: int
     cache_limit_gb: float | None
     encrypted: bool
+    warnings: tuple[str, ...]
 
 
 def prepare_site(config: "SiteConfig", preset: PresetName,
@@ -62,11 +64,14 @@ def prepare_site(config: "SiteConfig", preset: PresetName,
     Raises:
         CohortError: The site has no usable scan; see `open_site_data`.
         ConfigError: The cache's key is missing or wrong, or the state folder cannot be used.
+        LedgerError: There is no budget any more, and the ledger is damaged or gone.
         ScanError: A scan has changed in the meantime.
     """
     from braing3n.data.site_data import open_site_data  # noqa: PLC0415
+    from client.past import look_back, removed_budget  # noqa: PLC0415
 
     open_state_folder(config)
+    warnings = removed_budget(config, look_back(config)) if config.budget is None else []
     data = open_site_data(config, PRESETS[preset], progress)
     sides = {"train": data.train, "validation": data.held_out, "test": data.test}
     examples = [example for side in sides.values() for example in side]
@@ -78,7 +83,7 @@ def prepare_site(config: "SiteConfig", preset: PresetName,
         split={name: {"subjects": len({e.subject for e in side}), "volumes": len(side)}
                for name, side in sides.items()},
         cache_bytes=data.shelf.cache.num_bytes(), cache_limit_gb=config.cache.limit_gb,
-        encrypted=config.cache.encrypt,
+        encrypted=config.cache.encrypt, warnings=tuple(warnings),
     )
 
 
@@ -108,6 +113,7 @@ def describe(prepared: Prepared) -> str:
                      "they are read, which is slow")
     lines += [f"left out {reason}" for _, reason in prepared.skipped]
     lines += prepared.notes
+    lines += [f"warning: {warning}" for warning in prepared.warnings]
     lines.append("names, dates and record numbers were not looked for: `braing3n site check` does "
                  "that")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from braing3n.budget import BudgetConfig
 from braing3n.config import SiteConfig
 from braing3n.errors import ConfigError
 from braing3n.yaml_files import load_yaml, parse
@@ -21,3 +22,21 @@ def load_settings(path: Path) -> SiteConfig:
         raise ConfigError(f"{path} names no folder of the site's own", expected="a new or own folder",
                           found=f"a file at {state_dir}", fix="correct `state_dir:` in that file")
     return config.model_copy(update={"state_dir": state_dir})
+
+
+def load_with_budget(path: Path) -> tuple[SiteConfig, BudgetConfig]:
+    """Read a site's YAML, as `load_settings` does, where the site must have a budget.
+
+    Returns:
+        The settings, and their budget.
+
+    Raises:
+        ConfigError: The file is wrong, or has none.
+    """
+    config = load_settings(path)
+    if config.budget is None:
+        raise ConfigError(f"{path} has no budget", expected="`budget:` with epsilon and delta",
+                          found="none: this site trains without differential privacy",
+                          fix="write one. If there was one, write it back: training without it voids "
+                              "for good what it promised")
+    return config, config.budget

@@ -26,9 +26,9 @@ from braing3n.privacy.ledger_entry import (
     SpentRecord,
     What,
 )
-from braing3n.privacy.ledger_file import RESTORE, alone, append, create, read
+from braing3n.privacy.ledger_file import RESTORE, alone, append, create, is_begun, read
 from braing3n.privacy.ledger_history import Decided, History, split_lines
-from braing3n.signing import SigningKey, load_public_key, open_key
+from braing3n.signing import PublicKey, SigningKey, load_public_key, open_key
 
 FILE_NAME = "ledger.jsonl"
 KEY_NAME = "ledger.key"
@@ -196,7 +196,7 @@ class Ledger(History):
 
 @contextmanager
 def open_ledger(
-    folder: Path, *, known: Iterable[Head] = (), wait_s: float = 10.0,
+    folder: Path, *, known: Iterable[Head] = (), trace: Path | None = None, wait_s: float = 10.0,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> Iterator[Ledger]:
     """Open a site's ledger for writing, and begin one at a new site.
@@ -207,6 +207,7 @@ def open_ledger(
     Args:
         folder: The site's own folder.
         known: Heads that others have receipts of; the ledger must have had each.
+        trace: What only a site with a ledger has, where it is there; then no other ledger is begun.
         wait_s: How long to wait for another process that has it open.
         clock: What time it is.
 
@@ -219,7 +220,7 @@ def open_ledger(
     """
     with alone(folder, wait_s):
         heads = [head for head in known if head != NOTHING]
-        key = _begin(folder, is_known=bool(heads))
+        key = _begin(folder, is_known=bool(heads), trace=trace)
         ledger = Ledger(folder / FILE_NAME, key, clock)
         _check_heads(folder / FILE_NAME, ledger, heads)
         ledger._cut_torn()
@@ -239,38 +240,50 @@ def load_history(folder: Path) -> History:
         LedgerError: It is damaged, or cannot be read.
         ConfigError: Its public key cannot be read.
     """
-    lines, _ = split_lines(read(folder / FILE_NAME))
-    history = History(lines, load_public_key(folder / PUBLIC_NAME))
+    path = folder / FILE_NAME
+    return _verified(path, read(path), load_public_key(folder / PUBLIC_NAME))
+
+
+def load_own_history(folder: Path, *, trace: Path | None = None) -> History | None:
+    """Read a site's own ledger by the rules of `open_ledger`, and write nothing.
+
+    Args:
+        folder: The site's own folder.
+        trace: See `open_ledger`.
+
+    Returns:
+        The ledger, which can go on; None where none was begun.
+
+    Raises:
+        LedgerError: It is damaged or gone, or its key is.
+        ConfigError: Its key is unusable, or another one's.
+    """
+    path, key_path, public_path = (folder / name for name in (FILE_NAME, KEY_NAME, PUBLIC_NAME))
+    if not is_begun(path, key_path, public_path, is_known=False, trace=trace):
+        return None
+    key = open_key(key_path)
+    if public_path.exists():
+        key.publish(public_path)
+    return _verified(path, read(path), key.public)
+
+
+def _verified(path: Path, content: bytes, public_key: PublicKey) -> History:
+    lines, _ = split_lines(content)
+    history = History(lines, public_key)
     if history.findings:
-        raise _damaged(folder / FILE_NAME, history)
+        raise _damaged(path, history)
     return history
 
 
-def _begin(folder: Path, *, is_known: bool) -> SigningKey:
-    """Return the ledger's key, after beginning a ledger where there was none.
-
-    The empty file is there before the key, the key before the first entry, and that before the
-    public key. So whatever else is missing was lost, and not left out as beginning was cut short.
-    """
-    path, key_path, public_path = folder / FILE_NAME, folder / KEY_NAME, folder / PUBLIC_NAME
-    is_begun = is_known or public_path.exists()
-    if not path.exists():
-        if is_begun or key_path.exists():
-            raise _lost(f"{path} is gone", "the ledger of what this site has spent, as it was in use")
+def _begin(folder: Path, *, is_known: bool, trace: Path | None) -> SigningKey:
+    """Return the ledger's key, after beginning a ledger where there was none."""
+    path, key_path, public_path = (folder / name for name in (FILE_NAME, KEY_NAME, PUBLIC_NAME))
+    if not is_begun(path, key_path, public_path, is_known=is_known, trace=trace) and not path.exists():
         create(path, b"")
-    size = path.stat().st_size
-    if not size and is_begun:
-        raise _lost(f"{path} is empty", "the ledger of what this site has spent, as it was in use")
-    if size and not key_path.exists():
-        raise _lost(f"the key of {path} is gone", f"{key_path}, which signed its entries")
     key = open_key(key_path)
     if public_path.exists():
         key.publish(public_path)
     return key
-
-
-def _lost(what: str, expected: str) -> LedgerError:
-    return LedgerError(what, expected=expected, found="nothing", fix=RESTORE)
 
 
 def _check_heads(path: Path, history: History, heads: Iterable[Head]) -> None:

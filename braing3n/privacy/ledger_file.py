@@ -57,6 +57,47 @@ def _make(folder: Path) -> None:
         os.close(above)
 
 
+def is_begun(path: Path, key: Path, public: Path, *, is_known: bool, trace: Path | None) -> bool:
+    """Return whether there is a ledger that has entries, after checking that nothing of it is lost.
+
+    The empty file is there before the key, the key before the first entry, and that before the
+    public key. So whatever else is missing was lost, and not left out as beginning was cut short.
+
+    Args:
+        path: The ledger.
+        key: Its secret key.
+        public: Its public key.
+        is_known: Whether others have seen it.
+        trace: What only a site with a ledger has, where there is that.
+
+    Raises:
+        LedgerError: It is gone or empty, or the key is.
+    """
+    was_begun = is_known or trace is not None or public.exists()
+    used = "the ledger of what this site has spent, as it was in use"
+    if not path.exists():
+        if was_begun or key.exists():
+            raise _lost(f"{path} is gone", used, trace)
+        return False
+    if not path.stat().st_size:
+        if was_begun:
+            raise _lost(f"{path} is empty", used, trace)
+        return False
+    if not key.exists():
+        raise LedgerError(f"the key of {path} is gone", expected=f"{key}, which signed its entries",
+                          found="nothing", fix=f"{RESTORE}. Without its key a ledger cannot go on: see "
+                          "docs/privacy-budget.md, What to do when")
+    return True
+
+
+def _lost(what: str, expected: str, trace: Path | None) -> LedgerError:
+    if trace is None:
+        return LedgerError(what, expected=expected, found="nothing", fix=RESTORE)
+    return LedgerError(what, expected=expected,
+                       found=f"nothing, but {trace}, which no site has without a ledger",
+                       fix=f"{RESTORE}. Only if nothing was ever released from there, remove {trace}")
+
+
 def read(path: Path) -> bytes:
     """Return a ledger file's bytes.
 

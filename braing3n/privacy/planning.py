@@ -115,9 +115,8 @@ def rounds_of(
                           expected="a stage with `privacy`", found="none in the plan",
                           fix="give the stage its `privacy:`, or name another with --stage")
     measured = math.ceil(num_rounds / settings.measure_every) if "metrics" in releases else 0
-    return [*(_event(plan, "planned", (stage, settings.rounds), what)
-              for what, times in (("update", num_rounds), ("metrics", measured))
-              for _ in range(times))]
+    return [event for what, times in (("update", num_rounds), ("metrics", measured))
+            for event in [_event(plan, "planned", (stage, settings.rounds), what)] * times]
 
 
 def asked_for(plan: Plan, stage: StageName, number: int) -> tuple[What, ...]:

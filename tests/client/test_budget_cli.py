@@ -105,7 +105,11 @@ def test_a_plan_over_its_own_budget_ends_with_1_and_the_lines_that_mend_it(plan_
     assert "it does not fit" in out
     assert "where 5 is allowed at delta 1e-05" in out
     assert "decided by the plan's own budget, an epsilon of 5 at delta 1e-05" in out
-    assert "planned apart" in out
+    assert "with 1/3 of that epsilon for each stage it would have to be: pretrain " in out
+    assert "left" not in out
+    over = float(out.split("over by ")[1].split(":")[0])
+    cost = epsilon(whole(load_plan(path)), DELTA)
+    assert cost - 5 <= over < cost - 5 + 1e-3
     # The lines are YAML, and the plan fits with them.
     lines = yaml.safe_load(out[out.index("stages:\n"):])["stages"]
     noise = {stage["privacy"]["noise_multiplier"] for stage in lines.values()}
@@ -119,7 +123,7 @@ def test_one_stage_has_nothing_to_split(plan_file) -> None:
     code, out, _ = run("plan", plan_file(last_stage="pretrain"))
     assert code == 0
     assert "the least noise_multiplier" in out
-    assert "planned apart" not in out
+    assert "that epsilon for each stage" not in out
 
 
 def test_the_noise_is_for_the_epsilon_and_delta_that_are_asked_for(plan_file) -> None:
@@ -237,9 +241,14 @@ def test_rounds_cost_what_the_accountant_says(plan_file) -> None:
     path = plan_file(noise_multiplier=2.0)
     plan = load_plan(path)
     code, found = answer("cost", path, "--rounds", 5)
-    assert code == 0
-    assert [row["stage"] for row in found["stages"]] == list(STAGE_NAMES)
-    for row in found["stages"]:
+    assert code == 1
+    *rows, every = found["stages"]
+    assert [row["stage"] for row in rows] == list(STAGE_NAMES)
+    together = [event for name in STAGE_NAMES for event in rounds_of(plan, name, 5)]
+    assert every == {"stage": "all stages", "steps": 900, "alone": epsilon(together, DELTA),
+                     "with_before": epsilon(together, DELTA),
+                     "with_whole_plan": epsilon([*whole(plan), *together], DELTA)}
+    for row in rows:
         events = rounds_of(plan, row["stage"], 5)
         assert row["steps"] == 300
         assert row["alone"] == row["with_before"] == epsilon(events, DELTA)
@@ -248,14 +257,41 @@ def test_rounds_cost_what_the_accountant_says(plan_file) -> None:
 
 def test_rounds_that_do_not_fit_end_with_1_and_say_so(plan_file, site_file) -> None:
     path = plan_file()
-    assert run("cost", path, "--rounds", 5, "--stage", "pretrain")[0] == 0
+    assert run("cost", path, "--rounds", 1, "--stage", "pretrain")[0] == 0
     code, out, _ = run("cost", path, "--rounds", 50, "--stage", "pretrain")
     assert code == 1
     assert "50 rounds of pretrain: more than the plan's own budget: an epsilon of" in out
-    assert "with the whole plan besides" in out
+    assert "on top of the whole plan" in out
     assert "decoder" not in out
     assert run("cost", path, "--rounds", 5, "--stage", "pretrain",
                "--site", site_file({"epsilon": 3.0}))[0] == 1
+
+
+def test_rounds_that_fit_but_not_on_top_of_the_plan_end_with_1_and_say_so(plan_file) -> None:
+    path = plan_file()
+    plan = load_plan(path)
+    alone = rounds_of(plan, "pretrain", 5)
+    assert epsilon(alone, DELTA) < 8 < epsilon([*whole(plan), *alone], DELTA)
+    code, out, _ = run("cost", path, "--rounds", 5, "--stage", "pretrain")
+    assert code == 1
+    assert "it does not fit\n  5 rounds of pretrain, on top of the whole plan: more than the" in out
+
+
+def test_rounds_that_fit_one_stage_by_one_but_not_together_end_with_1(plan_file) -> None:
+    path = plan_file(noise_multiplier=3.0, budget=4.2)
+    code, found = answer("cost", path, "--rounds", 5)
+    assert code == 1
+    assert all(row["with_before"] < 4.2 for row in found["stages"][:3])
+    assert found["reasons"][-1].startswith("5 rounds of all stages: more than the plan's own budget")
+
+
+def test_more_rounds_than_anybody_runs_are_misuse_and_as_many_as_may_be_are_told_at_once(
+        plan_file) -> None:
+    path = plan_file()
+    assert run("cost", path, "--rounds", 100_001)[0] == 2
+    code, out, _ = run("cost", path, "--rounds", 100_000)
+    assert code == 1
+    assert "beyond" in out
 
 
 def test_what_is_shown_is_never_below_what_it_costs(plan_file) -> None:
@@ -269,7 +305,7 @@ def test_more_than_accountants_can_tell_is_beyond_and_null(plan_file) -> None:
     path = plan_file(noise_multiplier=0.05)
     code, out, _ = run("plan", path)
     assert code == 1
-    assert "as written: PLD beyond, RDP beyond, PRV -" in out
+    assert "as written: PLD beyond, RDP beyond, PRV -\nover by more than can be told:" in out
     code, found = answer("plan", path)
     assert code == 1
     assert found["as_written"]["pld"] is None
@@ -282,17 +318,28 @@ def test_bad_input_ends_with_2_and_a_word_on_what_to_do(plan_file, site_file, tm
             (("plan", tmp_path / "nowhere.yaml"), "cannot be read"),
             (("plan", PLANS / "demo.yaml"), "has no differential privacy"),
             (("plan", fine, "--site", site_file()), "has no budget"),
-            (("plan", fine, "--delta", 0.02), "delta has 1 mistake"),
-            (("plan", fine, "--delta", 0), "delta has 1 mistake"),
-            (("plan", fine, "--delta", 1e-11), "out of the range"),
+            (("plan", fine, "--delta", 0.02), "--delta 0.02 cannot be used"),
+            (("plan", fine, "--delta", 0), "--delta 0 cannot be used"),
+            (("cost", fine, "--rounds", 2, "--delta", 1e-11), "--delta 1e-11 cannot be used"),
             (("cost", fine, "--rounds", 2, "--stage", "dit"), "no such stage")):
         code, out, error = run(*arguments)
         assert (code, out) == (2, "")
         assert error is not None
         assert what in error.what
+        assert "mend these keys" not in error.fix
     assert run("plan", fine, "--epsilon", 0)[0] == 2
     assert run("cost", fine, "--rounds", 0)[0] == 2
     assert run("cost", fine)[0] == 2
+
+
+def test_what_cannot_be_told_ends_with_1(plan_file, site_file) -> None:
+    path, site = plan_file(noise_multiplier=3.0), site_file({"epsilon": 9.0})
+    assert run("plan", path, "--site", site)[0] == 0
+    (site.parent / "scans.csv").unlink()
+    code, out, _ = run("plan", path, "--site", site)
+    assert code == 1
+    assert "whether it fits cannot be told" in out
+    assert answer("plan", path, "--site", site)[1]["fits"] is None
 
 
 def test_the_installed_program_plans(plan_file) -> None:

@@ -139,8 +139,8 @@ def test_spending_under_another_cohort_name_is_a_warning(write_scan, tmp_path):
                        mechanism=record, spent=SpentRecord(pld=0.93, rdp=1.0, delta=1e-5),
                        plan_digest="d" * 64)
     data = {"folder": "d", "draw": "alone", "held_out": 0}
-    for budget, warned in (({"epsilon": 8.0}, 0), ({"epsilon": 8.0, "cohort": "again"}, 1), (None, 1)):
-        _, outcome = _check(_site(tmp_path, data, **({} if budget is None else {"budget": budget})))
+    for budget, warned in (({"epsilon": 8.0}, 0), ({"epsilon": 8.0, "cohort": "again"}, 1)):
+        _, outcome = _check(_site(tmp_path, data, budget=budget))
         found = [one for one in outcome["findings"] if one["code"] == "cohort-renamed"]
         assert len(found) == warned
     assert found[0]["severity"] == "WARN"
@@ -149,6 +149,12 @@ def test_spending_under_another_cohort_name_is_a_warning(write_scan, tmp_path):
     severities = [one["severity"] for one in outcome["findings"]]
     assert severities == sorted(severities, key=["ERROR", "PRIVACY", "WARN", "INFO"].index)
     assert severities[0] == "ERROR"
+    _, outcome = _check(_site(tmp_path, data))
+    assert "cohort-renamed" not in {one["code"] for one in outcome["findings"]}
+    (removed,) = [one for one in outcome["findings"] if one["code"] == "budget-removed"]
+    assert removed["severity"] == "WARN"
+    assert "an epsilon of 0.927 at delta 1e-05 for cohort patients" in removed["found"]
+    assert "write `budget:` back" in removed["fix"]
 
 
 def test_a_check_of_a_site_whose_ledger_is_gone_says_so(write_scan, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from braing3n.errors import ConfigError, LedgerError, ReplayError
+from braing3n.errors import BrainG3NError, ConfigError, LedgerError, ReplayError
 from braing3n.privacy.accountant import epsilon
 from braing3n.privacy.ledger import open_ledger
 from braing3n.privacy.ledger_entry import WITHOUT_DP, MechanismRecord, SpentRecord
@@ -112,9 +112,9 @@ def change(site: Path, **settings: object) -> None:
     site.write_text(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
 
 
-def shown(site: Path) -> str:
+def shown(site: Path, exit_code: int = 0) -> str:
     ended = CliRunner().invoke(app, ["budget", "show", str(site)])
-    assert ended.exit_code == 0
+    assert ended.exit_code == exit_code
     return ended.output
 
 
@@ -169,33 +169,104 @@ def test_a_site_without_a_budget_gets_a_plain_answer(site: Path) -> None:
     assert (told["budget"], told["without_dp"]) == (None, [["r0", "pretrain"], ["r1", "decoder"]])
 
 
-@pytest.mark.parametrize("budget", [{"epsilon": 8.0, "cohort": "new"}, None])
-def test_an_account_under_another_name_does_not_vanish(site: Path, budget: object) -> None:
+def test_an_account_under_another_name_does_not_vanish(site: Path) -> None:
     spent = look_at_ledger(site)["spent"]["pld"]
-    change(site, budget=budget)
+    change(site, budget={"epsilon": 8.0, "cohort": "new"})
     text = shown(site)
     assert f"warning: the ledger holds an epsilon of {up(spent)} at delta 1e-05" in text
     assert "another cohort name, patients," in text
     assert "write `cohort: patients` again" in text
 
 
-def test_a_cohort_that_was_only_refused_or_decided_about_has_no_account(site: Path) -> None:
+def test_a_name_under_which_nothing_was_spent_is_an_account_too(site: Path) -> None:
     with open_ledger(site.parent / "state") as ledger:
-        ledger.refuse("policy", run="r9", stage="pretrain", cohort="others", round_index=0)
-        ledger.decide("others", Decided(8.0, 1e-5))
+        ledger.decide("signed", Decided(6.0, 1e-5))
+        ledger.refuse("policy", run="r9", stage="pretrain", cohort="refused", round_index=0)
+    first, second = look_at_ledger(site)["warnings"]
+    assert "the ledger holds a signed epsilon of 6 at delta 1e-05, and nothing spent, under" in first
+    assert "write `cohort: signed` again" in first
+    assert "the ledger holds refusals alone under another cohort name, refused," in second
+
+
+@pytest.mark.parametrize("is_left_out", [True, False])
+def test_a_budget_that_was_taken_out_is_an_alarm_and_not_another_name(site: Path, is_left_out: bool,
+                                                                      ) -> None:
+    spent = look_at_ledger(site)["spent"]["pld"]
+    change(site, budget=None)
+    if not is_left_out:
+        site.write_text(site.read_text() + "budget: null\n")
+    text = shown(site, exit_code=1)
+    assert f"an epsilon of {up(spent)} at delta 1e-05 for cohort patients" in text
+    assert "without differential privacy, and void that for good" in text
+    assert "write `budget:` back" in text
+    assert "another cohort name" not in text
+
+
+def test_what_is_void_already_is_not_voided_by_a_budget_that_was_taken_out(site: Path) -> None:
+    with open_ledger(site.parent / "state") as ledger:
+        ledger.note(WITHOUT_DP, run="r1", stage="decoder", round_index=0, cohort="patients")
+    change(site, budget=None)
+    assert "void" not in shown(site)
+
+
+def test_refusals_alone_are_nothing_that_training_would_void(site: Path) -> None:
+    for path in (site.parent / "state").iterdir():
+        path.unlink()
+    with open_ledger(site.parent / "state") as ledger:
+        ledger.refuse("policy", run="r9", stage="pretrain", cohort="patients", round_index=0)
+    change(site, budget=None)
+    assert "warning" not in shown(site)
+
+
+@pytest.mark.parametrize("more", [{"epsilon": 9.0}, {"epsilon": 8.0, "delta": 1e-6}])
+def test_what_counts_is_what_was_signed_and_more_stops_the_site(site: Path, more: dict[str, float],
+                                                                ) -> None:
+    with open_ledger(site.parent / "state") as ledger:
+        ledger.decide("patients", Decided(7.5, 1e-5))
+        events = ledger.events("patients")
+    change(site, budget={"epsilon": 7.5})
     assert look_at_ledger(site)["warnings"] == []
+    change(site, budget=more)
+    told = look_at_ledger(site)
+    assert told["in_force"] == {"epsilon": 7.5, "delta": 1e-5}
+    assert told["left"] == pytest.approx(7.5 - epsilon(events, 1e-5))
+    assert told["budget"] == {"delta": 1e-5, **more}
+    (warning,) = told["warnings"]
+    assert "without a signed decision" in warning
+    assert f"everything is refused (`policy`) until `braing3n site budget sign {site}`" in warning
+    text = shown(site, exit_code=1)
+    assert text.splitlines()[1] == f"warning: {warning}"
+    assert "epsilon 7.5 at delta 1e-05 (signed)" in text
+    assert "of 7.5\n" in text
 
 
-def test_settings_that_allow_more_than_was_signed_are_a_warning(site: Path) -> None:
+def test_a_stricter_budget_is_in_force_as_it_is_written(site: Path) -> None:
     with open_ledger(site.parent / "state") as ledger:
         ledger.decide("patients", Decided(8.0, 1e-5))
-    assert look_at_ledger(site)["warnings"] == []
     change(site, budget={"epsilon": 7.0})
-    assert look_at_ledger(site)["warnings"] == []
-    for more in ({"epsilon": 9.0}, {"epsilon": 8.0, "delta": 1e-6}):
-        change(site, budget=more)
-        (warning,) = look_at_ledger(site)["warnings"]
-        assert "without a signed decision" in warning
+    text = shown(site)
+    assert "epsilon 7 at delta 1e-05 (8 is signed)" in text
+    assert "of 7\n" in text
+
+
+def test_a_budget_that_nobody_has_signed_yet_says_so(site: Path) -> None:
+    assert "epsilon 8 at delta 1e-05 (not signed yet: the first task signs it)" in shown(site)
+
+
+@pytest.mark.parametrize("content", [None, b"garbage", "foreign"])
+def test_a_key_that_is_gone_or_not_the_ledgers_own_is_told(site: Path, content: bytes | str | None,
+                                                           ) -> None:
+    key = site.parent / "state" / "ledger.key"
+    key.unlink()
+    if content == "foreign":
+        open_key(key)
+    elif content is not None:
+        key.write_bytes(content)
+        key.chmod(0o600)
+    ended = CliRunner().invoke(app, ["budget", "show", str(site)])
+    assert isinstance(ended.exception, BrainG3NError)
+    assert (ended.exception.exit_code, ended.output) == (2, "")
+    assert "restore" in ended.exception.fix
 
 
 def test_a_state_folder_that_may_not_be_read_or_is_a_file_is_told(

@@ -8,6 +8,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from braing3n.errors import ConfigError
+from braing3n.privacy.ledger import open_ledger
+from braing3n.privacy.ledger_history import Decided
 from client.prepare import cache_key, prepare
 
 app = typer.Typer()
@@ -105,6 +107,17 @@ def test_a_new_key_encrypts_the_cache(site: Path, tmp_path: Path) -> None:
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     with pytest.raises(ConfigError, match="no key can be written"):
         call("cache-key", key)
+
+
+def test_a_budget_that_was_taken_out_of_the_settings_is_a_warning(site: Path, tmp_path: Path) -> None:
+    assert call_json(site)[1]["warnings"] == []
+    with open_ledger(tmp_path / "state") as ledger:
+        ledger.decide("patients", Decided(8.0, 1e-5))
+    code, found = call_json(site)
+    assert code == 0
+    (warning,) = found["warnings"]
+    assert "training now would be without differential privacy, and void that for good" in warning
+    assert f"warning: {warning}" in call("prepare", site).stdout
 
 
 def test_an_unknown_preset_is_misuse(site: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from braing3n.errors import ConfigError, LedgerError
 from braing3n.files import digest_bytes
-from braing3n.privacy.ledger import Ledger, load_history, open_ledger
+from braing3n.privacy.ledger import Ledger, load_history, load_own_history, open_ledger
 from braing3n.privacy.ledger_entry import NOTHING, Entry, Head, MechanismRecord, SpentRecord
 from braing3n.signing import load_public_key, open_key
 
@@ -147,6 +147,53 @@ def test_a_ledger_that_was_rolled_back_or_forked_is_refused_with_receipts(tmp_pa
             tmp_path / "backup", known=receipts):
         pass
     assert error.value.found == "another entry"
+
+
+def test_a_new_folder_is_refused_where_something_shows_that_there_was_a_ledger(tmp_path: Path) -> None:
+    trace = tmp_path / "outbox"
+    for begin in (lambda: open_ledger(tmp_path / "one", trace=trace).__enter__(),
+                  lambda: load_own_history(tmp_path / "one", trace=trace)):
+        with pytest.raises(LedgerError, match="gone") as error:
+            begin()
+        assert str(trace) in error.value.found
+        assert f"remove {trace}" in error.value.fix
+    assert not (tmp_path / "one" / "ledger.jsonl").exists()
+    write_all(tmp_path / "one")
+    with open_ledger(tmp_path / "one", trace=trace) as ledger:
+        assert load_own_history(tmp_path / "one", trace=trace).head == ledger.head
+
+
+@pytest.mark.parametrize("lost", ["ledger.jsonl", "ledger.key"])
+def test_whoever_only_reads_a_sites_own_ledger_finds_what_is_gone(tmp_path: Path, lost: str) -> None:
+    assert load_own_history(tmp_path) is None
+    write_all(tmp_path)
+    content = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != lost}
+    (tmp_path / lost).unlink()
+    with pytest.raises(LedgerError, match="gone"):
+        load_own_history(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == content
+
+
+def test_whoever_only_reads_a_sites_own_ledger_finds_a_key_that_is_not_its_own(tmp_path: Path) -> None:
+    write_all(tmp_path / "one")
+    write_all(tmp_path / "two")
+    (tmp_path / "one" / "ledger.key").write_bytes(b"garbage")
+    with pytest.raises(ConfigError, match="holds no key"):
+        load_own_history(tmp_path / "one")
+    shutil.copy(tmp_path / "two" / "ledger.key", tmp_path / "one" / "ledger.key")
+    with pytest.raises(ConfigError, match="not of the secret key"):
+        load_own_history(tmp_path / "one")
+    (tmp_path / "one" / "ledger.pub").unlink()
+    with pytest.raises(LedgerError, match="damaged in line 1"):
+        load_own_history(tmp_path / "one")
+    assert not (tmp_path / "one" / "ledger.pub").exists()
+
+
+def test_a_sites_own_ledger_is_read_without_its_public_key(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    (tmp_path / "ledger.pub").unlink()
+    assert len(load_own_history(tmp_path).entries) == 5
+    assert not (tmp_path / "ledger.pub").exists()
 
 
 def test_a_public_key_that_is_gone_is_written_again(tmp_path: Path) -> None:
