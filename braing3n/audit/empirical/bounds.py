@@ -2,12 +2,14 @@
 
 Each of m canaries, patients that the auditor made up, is in the data or not by a coin of its own. The
 auditor gives each one a score that grows with how much it looks as if it was in. Any score makes valid
-bounds; a better one makes higher bounds.
+bounds; a better one makes higher bounds. Correct training gives finite scores: where one is not, all
+is taken to have leaked.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +43,25 @@ class Scored:
     included: Flags
     delta: float
 
+    @property
+    def are_finite(self) -> bool:
+        """Whether all scores are."""
+        return bool(np.isfinite(self.scores).all())
+
 
 Bound = Callable[[Scored, float], float]
 
 
+def _of_finite_scores(bound: Bound) -> Bound:
+    """Let a bound be `MAX_EPSILON` where scores are not finite; comparing NaN would make it 0."""
+    @wraps(bound)
+    def checked(scored: Scored, confidence: float) -> float:
+        return bound(scored, confidence) if scored.are_finite else MAX_EPSILON
+
+    return checked
+
+
+@_of_finite_scores
 def epsilon_one_run(scored: Scored, confidence: float) -> float:
     """Return the lower bound of Steinke, Nasr and Jagielski, for several numbers of guesses.
 
@@ -68,6 +85,7 @@ def epsilon_one_run(scored: Scored, confidence: float) -> float:
     return max(best(*_guesses(scored, share)) for share in SHARES)
 
 
+@_of_finite_scores
 def epsilon_one_run_gaussian(scored: Scored, confidence: float) -> float:
     """Return the lower bound of Mahloujifar et al. for Gaussian trade-offs, turned into ε at δ.
 
@@ -79,6 +97,7 @@ def epsilon_one_run_gaussian(scored: Scored, confidence: float) -> float:
     return epsilon_of_mu(mu, scored.delta)
 
 
+@_of_finite_scores
 def epsilon_clopper_pearson(scored: Scored, confidence: float) -> float:
     """Return the lower bound from true and false positive rates at fixed thresholds.
 
@@ -104,6 +123,7 @@ def epsilon_clopper_pearson(scored: Scored, confidence: float) -> float:
     return min(best, MAX_EPSILON)
 
 
+@_of_finite_scores
 def epsilon_gaussian_fit(scored: Scored, confidence: float) -> float:
     """Return ε at δ of the least Gaussian trade-off that scores leave likely.
 

@@ -163,6 +163,9 @@ class InputCanaries:
         squares = torch.stack([self._gradient(inputs).square() for inputs in some]).sum(dim=0)  # (d,)
         coordinates = squares.topk(min(len(squares), _MOST_COORDINATES)).indices.sort().values
         rows = torch.stack([self._gradient(inputs)[coordinates] for inputs in self._drawn])
+        if not rows.any():  # weights are not finite: nothing can be looked for, and no score is finite
+            nothing = torch.full((self._count, len(rows)), math.nan, dtype=torch.float64)
+            return _Aimed(coordinates, rows, nothing, np.full(self._count, math.nan))
         gram = (rows @ rows.T).double()                                    # (S, S)
         # Patients whose gradients cannot be told apart get a large deviation, not a wrong one.
         ridge = 1e-4 * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)

@@ -1,7 +1,7 @@
 """What bounds on ε cannot see: whether noise, draws and sums are those that the account takes them for.
 
 Each check is a test at its part of the audit's false alarms. Noise is what was released minus the exact
-sum, over σ C: standard normal in every coordinate, if all is well.
+sum, over σ C: standard normal in every coordinate, if all is well. What is not finite is never right.
 """
 
 import math
@@ -43,9 +43,9 @@ def loss_noise(steps: Sequence[Step], level: float) -> Diagnostic:
     """Test the noise of the loss's coordinate: the sum of T squares is χ² with T degrees of freedom."""
     noise = np.array([step.loss_noise for step in steps])
     total = float(np.square(noise).sum())
-    p_value = _doubled(float(chi2.cdf(total, len(noise))), float(chi2.sf(total, len(noise))))
-    if not math.isfinite(total):
-        p_value = 0.0
+    p_value = 0.0
+    if math.isfinite(total):
+        p_value = _doubled(float(chi2.cdf(total, len(noise))), float(chi2.sf(total, len(noise))))
     return Diagnostic(math.sqrt(total / len(noise)), 1.0, p_value, p_value >= level,
                       "measured noise of the released loss over claimed noise")
 
@@ -87,7 +87,7 @@ def noise_denominator(steps: Sequence[Step], level: float) -> Diagnostic:
         return _unjudged(meaning)
     slope = float(((drawn - drawn.mean()) * np.log(squares) / 2).sum() / spread)
     error = 1 / math.sqrt(2 * steps[0].num_coordinates * spread)
-    p_value = _two_sided(max(0.0, abs(slope) - 2 * _TOLERANCE) / error)
+    p_value = _two_sided(_beyond(abs(slope), 2 * _TOLERANCE) / error)
     return Diagnostic(slope, 0.0, p_value, p_value >= level, meaning)
 
 
@@ -101,7 +101,7 @@ def signal(steps: Sequence[Step], level: float) -> Diagnostic:
     if square == 0:
         return _unjudged(meaning)
     slope = sum(step.signal for step in steps) / square
-    p_value = _two_sided(max(0.0, abs(slope - 1) - _TOLERANCE) * math.sqrt(square))
+    p_value = _two_sided(_beyond(abs(slope - 1), _TOLERANCE) * math.sqrt(square))
     return Diagnostic(slope, 1.0, p_value, p_value >= level, meaning)
 
 
@@ -138,15 +138,24 @@ def turns(
                       "variance of patients' numbers of turns over that of a Poisson draw")
 
 
+def steps_taken(steps: Sequence[Step], planned: int) -> Diagnostic:
+    """Compare the number of steps with the planned one, which is what the claim charges.
+
+    No chance is in it, so it has no p-value.
+    """
+    return Diagnostic(len(steps) / planned, 1.0, None, len(steps) == planned,
+                      "steps taken over steps planned")
+
+
 def _worst_scale(found: Sequence[tuple[float, int]], level: float, meaning: str) -> Diagnostic:
     """Test mean squares of so many numbers each.
 
     That of d standard normal numbers has a mean of 1 and a variance of 2 / d. The one that is furthest
     off is told, with its p-value times their number (Bonferroni).
     """
-    excess = [max(0.0, abs(math.sqrt(square) - 1) - _TOLERANCE) * math.sqrt(2 * count)
+    excess = [_beyond(abs(math.sqrt(square) - 1), _TOLERANCE) * math.sqrt(2 * count)
               for square, count in found]
-    worst = int(np.argmax(excess))
+    worst = int(np.argmax(excess))  # the first NaN, if there is one
     p_value = min(1.0, len(found) * _two_sided(excess[worst]))
     return Diagnostic(math.sqrt(found[worst][0]), 1.0, p_value, p_value >= level, meaning)
 
@@ -174,12 +183,14 @@ def _null_spread(count: int, trials: int, rate: float, seed: int) -> Wide:
 def _unit_sketches(steps: Sequence[Step]) -> Wide:
     noise = np.stack([step.sketch for step in steps])
     lengths = np.linalg.norm(noise, axis=1, keepdims=True)
-    unit: Wide = noise / np.maximum(lengths, 1e-300)
+    with np.errstate(invalid="ignore"):  # of infinite noise, which gives NaN
+        unit: Wide = noise / np.maximum(lengths, 1e-300)
     return unit
 
 
 def _has_noise(steps: Sequence[Step]) -> bool:
-    return min(step.mean_square for step in steps) > _NEXT_TO_NOTHING**2
+    """Tell steps that all have noise to be judged; noise that is NaN has to be judged, too."""
+    return not any(step.mean_square <= _NEXT_TO_NOTHING**2 for step in steps)
 
 
 def _unjudged(meaning: str) -> Diagnostic:
@@ -187,8 +198,14 @@ def _unjudged(meaning: str) -> Diagnostic:
                       f"{meaning} (not judged: there is too little to compare)")
 
 
+def _beyond(off: float, tolerance: float) -> float:
+    """Return by how much something is further off than is tolerated; NaN stays NaN."""
+    return 0.0 if off <= tolerance else off - tolerance
+
+
 def _two_sided(deviations: float) -> float:
-    return float(2 * ndtr(-deviations))
+    """Return the p-value of so many deviations; it is 0 for NaN, as nothing right gives that."""
+    return 0.0 if math.isnan(deviations) else float(2 * ndtr(-deviations))
 
 
 def _doubled(below: float, above: float) -> float:

@@ -22,7 +22,7 @@ def one_patients_reach(
     objective: Objective, patients: Sequence[Inputs], privacy: StagePrivacy, engine: EngineName,
     microbatch: int,
 ) -> Diagnostic:
-    """Compute what each patient adds to a clipped sum, alone and among the others; it is C at most.
+    """Compute what each patient adds to a clipped sum, alone and among the others: C at most, not 0.
 
     Each comes as it is, ten thousand times as bright, and with voxels that are not finite. No chance is
     in it, so it has no p-value.
@@ -46,8 +46,11 @@ def one_patients_reach(
     without = [float((whole - total(every[:place] + every[place + 1 :])).norm())
                for place in range(0, len(every), 3)]
     largest = max(_finite(norm) for norm in (*alone, *without)) / privacy.clip_norm
-    return Diagnostic(largest, 1.0, None, largest <= 1 + _ROUNDING,
-                      "most that a patient moves a sum, over the clip norm (1 or less)")
+    # Who moves nothing has a loss that is not finite: then there was nothing to see.
+    if not all(float(total([inputs]).norm()) > 0 for inputs in patients):
+        largest = 0.0
+    return Diagnostic(largest, 1.0, None, 0 < largest <= 1 + _ROUNDING, "most that a patient moves "
+                      "a sum, over the clip norm (1 or less; 0 if somebody moves nothing)")
 
 
 def sum_error(

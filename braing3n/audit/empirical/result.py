@@ -50,11 +50,11 @@ class Claim:
     """What the training is claimed to keep.
 
     Attributes:
-        epsilon: By the site's own accountant, of the steps that were really taken.
+        epsilon: By the site's own accountant, of the steps that are planned, as a site charges them.
         delta: δ.
         noise_multiplier: σ.
         sample_rate: q.
-        steps: All steps.
+        steps: All steps that are planned.
         rounds: Rounds, with a restart of everything between them.
     """
 

@@ -49,6 +49,11 @@ class Settings:
     microbatch: int = 8
     preset: PresetName | None = None
 
+    @property
+    def steps(self) -> int:
+        """All steps that are planned, which a site charges whatever is trained."""
+        return self.plan.rounds * self.plan.steps(0)
+
 
 class Rounds:
     """The rounds of one audit; between them, all but weights and moments is made anew.
@@ -75,7 +80,6 @@ class Rounds:
         steps: list[Step] = []
         start: State = {
             name: tensor.clone() for name, tensor in self._fresh().network.state_dict().items()}
-        total = settings.plan.rounds * settings.plan.steps(0)
         for round_index in range(settings.plan.rounds):
             watched, source = self._open(start)
             watcher = Watcher(watched, source, settings.privacy, self._num_subjects, round_index)
@@ -84,7 +88,7 @@ class Rounds:
                 trained = dp_training.train_round_with_dp(
                     watched, settings.plan, start, self._mechanism(round_index), examples=self._members,
                     round_index=round_index, moments=moments,
-                    on_step=_teller(watcher, len(steps), total, progress))
+                    on_step=_teller(watcher, len(steps), settings.steps, progress))
             steps += watcher.steps
             start = {name: start[name] + update for name, update in trained.update.items()}
         self._end = start

@@ -30,7 +30,7 @@ BOUNDS: dict[str, tuple[lower.Bound, str]] = {
     "gaussian_fit": (lower.epsilon_gaussian_fit,
                      "assumes normal scores and a Gaussian trade-off; Nasr et al. 2023"),
 }
-NUM_DIAGNOSTICS = 11
+NUM_DIAGNOSTICS = 12
 NUM_CHECKS = len(BOUNDS) + NUM_DIAGNOSTICS
 
 
@@ -93,11 +93,9 @@ def audit(
         steps = rounds.train(Path(folder), progress)
     scored = lower.Scored(log_likelihood_ratios(steps, settings.privacy.sample_rate), included,
                           settings.delta)
-    found = {name: LowerBound(bound(scored, settings.confidence), bound(scored, 1 - level_of(settings)),
-                              words) for name, (bound, words) in BOUNDS.items()}
     diagnostics = {**_diagnose(settings, steps, members), **rounds.reach()}
     return EmpiricalAudit(
-        settings.stage, settings.engine, settings.preset, _claim(settings, len(steps)), found,
+        settings.stage, settings.engine, settings.preset, _claim(settings), _bounds(settings, scored),
         diagnostics, (len(canaries), int(included.sum())), settings.confidence, settings.seed,
         time.monotonic() - began)
 
@@ -107,12 +105,20 @@ def level_of(settings: Settings) -> float:
     return (1 - settings.confidence) / NUM_CHECKS
 
 
+def _bounds(settings: Settings, scored: lower.Scored) -> dict[str, LowerBound]:
+    return {name: LowerBound(
+        bound(scored, settings.confidence), bound(scored, 1 - level_of(settings)),
+        words if scored.are_finite else "scores are not finite, so that all may have leaked")
+        for name, (bound, words) in BOUNDS.items()}
+
+
 def _diagnose(
     settings: Settings, steps: Sequence[Step], members: Sequence[Example]
 ) -> dict[str, Diagnostic]:
     level, rate = level_of(settings), settings.privacy.sample_rate
     subjects = sorted({example.subject for example in members})
     return {
+        "steps": checks.steps_taken(steps, settings.steps),
         "noise_scale": checks.noise_scale(steps, level),
         "noise_places": checks.noise_places(steps, level),
         "noise_lag": checks.noise_lag(steps, level),
@@ -126,8 +132,8 @@ def _diagnose(
     }
 
 
-def _claim(settings: Settings, steps: int) -> Claim:
-    privacy = settings.privacy
+def _claim(settings: Settings) -> Claim:
+    privacy, steps = settings.privacy, settings.steps
     event = Event(mechanism="poisson_gaussian", sample_rate=privacy.sample_rate,
                   noise_multiplier=privacy.noise_multiplier, steps=steps, stage=settings.stage,
                   round_index=0, run="audit")

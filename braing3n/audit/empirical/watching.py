@@ -36,7 +36,7 @@ class Step:
         sketch: Noise at places spread over all parameters.
         signal: Released sum · exact sum, over σ C.
         signal_square: Squared norm of the exact sum, over σ C squared.
-        loss_noise: Of the loss's coordinate; None until the loss is told.
+        loss_noise: Of the loss's coordinate; NaN until the loss is told.
         found: (m,) estimates of how often each canary is in the sum.
         spread: (m,) what these deviate by under the claimed noise.
     """
@@ -166,7 +166,8 @@ def log_likelihood_ratios(steps: Sequence[Step], sample_rate: float) -> Wide:
     with np.errstate(divide="ignore"):  # log 0 where everybody is drawn
         not_drawn, drawn = np.log(1 - sample_rate), np.log(sample_rate)
     for step in steps:
-        total += np.logaddexp(not_drawn, drawn + (step.found - 0.5) / step.spread**2)
+        with np.errstate(invalid="ignore"):  # what is NaN stays so, for bounds to see
+            total += np.logaddexp(not_drawn, drawn + (step.found - 0.5) / step.spread**2)
         # χ² of the two, which is about the variance of the ratio.
         square += sample_rate**2 * math.expm1(min(700.0, float(np.median(step.spread))**-2))
     scaled: Wide = total / math.sqrt(square)

@@ -1,6 +1,7 @@
 """Bounds against what their papers print, closed forms, and Gaussian mechanisms of known ε."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy.stats import binom, norm
 
 from braing3n.audit.empirical.bounds import (
     MAX_EPSILON,
+    Bound,
     Scored,
     delta_of_mu,
     epsilon_clopper_pearson,
@@ -77,20 +79,42 @@ def test_mu_one_run_with_one_guess_is_the_trade_off_itself() -> None:
     assert mu_one_run(1, 1, 1, 0.05) == 0.0
 
 
-def test_mu_one_run_with_few_mistakes_follows_the_recursion_by_hand() -> None:
-    """Two canaries, both guessed right: masses a = level at two, then h = Φ(Φ⁻¹(a) − μ) and so on."""
+def is_rejected(canaries: int, guesses: int, correct: int, level: float, mu: float) -> bool:
+    """Mahloujifar et al. 2024 in probabilities of numbers of correct guesses, without any of our code.
 
-    def total(mu: float) -> float:
-        right, wrong = 0.05 * 2 / 2, 0.0
-        for number in (1, 0):
-            least = norm.cdf(norm.ppf(right) - mu)
-            step = max(0.0, least - wrong)
-            wrong, right = wrong + step, right + number / (2 - number) * step
-        return right + wrong
+    Let `correct` guesses or more be right with probability `level`. For a canary, being guessed right
+    while `count` or more guesses are has a probability, and by the trade-off Φ(Φ⁻¹(·) − μ) being
+    guessed wrong while `count` − 1 or more are has at least another: a lower bound on the probability
+    of `count` − 1. All of them together cannot be more than 1.
+    """
+    normal = NormalDist()
+    probabilities = {correct: level}
+    for count in range(correct - 1, -1, -1):
+        right = sum(p * k for k, p in probabilities.items()) / canaries
+        wrong = sum(p * (guesses - k) for k, p in probabilities.items()) / canaries
+        least = normal.cdf(normal.inv_cdf(right) - mu)
+        probabilities[count] = max(0.0, least - wrong) * canaries / (guesses - count)
+        if sum(probabilities.values()) > 1:
+            return True
+    return False
 
-    assert total(0.0) < 1  # two right guesses at 5 % contradict nothing
-    assert mu_one_run(2, 2, 2, 0.05) == 0.0
-    assert mu_one_run(20, 20, 20, 0.05) > 0.5
+
+@pytest.mark.parametrize("inputs", [
+    (20, 20, 20, 0.05), (20, 20, 17, 0.05), (100, 50, 45, 0.0125), (100, 100, 80, 0.05),
+    (200, 24, 24, 0.0125), (400, 400, 240, 0.0125), (1000, 100, 75, 0.01), (64, 16, 16, 0.001)])
+def test_mu_one_run_is_where_a_naive_recursion_begins_to_allow_it(
+    inputs: tuple[int, int, int, float]
+) -> None:
+    mu = mu_one_run(*inputs)
+    assert mu > 0.01
+    assert is_rejected(*inputs, mu - 1e-3)
+    assert not is_rejected(*inputs, mu + 1e-3)
+
+
+@pytest.mark.parametrize("inputs", [(2, 2, 2, 0.05), (100, 100, 55, 0.05), (100, 50, 20, 0.0125)])
+def test_so_few_correct_guesses_contradict_nothing(inputs: tuple[int, int, int, float]) -> None:
+    assert not is_rejected(*inputs, 0.0)
+    assert mu_one_run(*inputs) == 0.0
 
 
 @pytest.mark.parametrize(("mu", "least"), [(0.0, -1.0), (1.0, 0.5), (1.6, 1.2)])
@@ -121,6 +145,17 @@ def test_scores_of_noise_alone_give_no_bound_and_perfect_ones_a_high_one() -> No
         assert bound(nothing, 0.95) == pytest.approx(0.0, abs=0.3)
         assert bound(perfect, 0.95) > 2
     assert epsilon_gaussian_fit(perfect, 0.95) == MAX_EPSILON
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_one_score_that_is_not_finite_gives_the_most_and_never_nothing(
+    bound: Bound, value: float
+) -> None:
+    scored = gaussian_scores(0.5, 100, 0)
+    assert bound(scored, 0.95) < 5
+    scored.scores[3] = value
+    assert bound(scored, 0.95) == MAX_EPSILON
 
 
 def test_canaries_that_are_all_in_say_nothing() -> None:

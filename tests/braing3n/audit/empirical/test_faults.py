@@ -76,6 +76,24 @@ def test_no_noise_where_little_is_claimed_is_caught_by_every_bound(
     assert audit.caught_by == {*ALL_BOUNDS, "noise_scale", "noise_places", "loss_noise"}
 
 
+def test_three_times_the_steps_that_are_charged_are_caught(
+    small_audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = dp_training.train_round_with_dp
+    plain = small_audit("diffusion", steps=20, canaries=64)
+
+    def train(objective: Any, plan: Any, *rest: Any, **named: Any) -> TrainedWithDP:
+        longer = plan.model_copy(update={"local_steps": 3 * plan.local_steps})
+        return real(objective, longer, *rest, **named)
+
+    monkeypatch.setattr(dp_training, "train_round_with_dp", train)
+    audit = small_audit("diffusion", steps=20, canaries=64)
+    assert audit.caught_by == {"steps"}
+    assert audit.diagnostics["steps"].statistic == 3
+    assert audit.claim.steps == 20
+    assert audit.claim.epsilon == pytest.approx(plain.claim.epsilon)
+
+
 def test_half_the_noise_is_caught(small_audit: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     scale_noise(monkeypatch, 0.5)
     audit = small_audit()
