@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from braing3n.plan import STAGE_NAMES, StageName
+from braing3n.presets import PresetName
 from braing3n.privacy_plan import Delta, NoiseMultiplier
 from braing3n.yaml_files import StrictModel, misfit
 
@@ -52,6 +53,40 @@ class BudgetConfig(StrictModel):
                 f"at most the whole budget, `epsilon: {self.epsilon:g}`",
                 f"lower `stage_epsilon: {stage}:`, or leave it out") for stage in above})
         return self
+
+
+class PlanRules(StrictModel):
+    """Which plans a site works on.
+
+    Attributes:
+        approve: `each`: those that somebody has approved by their digest, with `braing3n site
+            approve`. `auto`: all within the limits below.
+        presets: Sizes of networks that it trains; None is all.
+        max_rounds: Rounds that a plan may have, over all stages.
+        max_local_steps: Optimiser steps that a round may have.
+    """
+
+    approve: Literal["each", "auto"] = "auto"
+    presets: tuple[PresetName, ...] | None = None
+    max_rounds: Annotated[int, Field(ge=1)] = 10_000
+    max_local_steps: Annotated[int, Field(ge=1)] = 100_000
+
+
+class EgressConfig(StrictModel):
+    """What a reply may hold at most, whoever asks for it.
+
+    Attributes:
+        max_mb: Size of a reply, in 10⁶ bytes.
+        max_norm: L2 norm of an update; None is without limit.
+        tensors: By stage, the names of tensors that may leave, as shell patterns; all in stages that
+            are not named, and none for an empty list.
+        hold: Whether each reply waits until a person lets it out: `braing3n site outbox`.
+    """
+
+    max_mb: Annotated[float, Field(gt=0)] = 2000.0
+    max_norm: Annotated[float, Field(gt=0)] | None = None
+    tensors: dict[StageName, tuple[str, ...]] = Field(default_factory=dict)
+    hold: bool = False
 
 
 Release = Literal["counts", "losses", "metrics", "moments"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from braing3n.budget import BudgetConfig, ReleaseConfig
+from braing3n.budget import BudgetConfig, EgressConfig, PlanRules, ReleaseConfig
 from braing3n.errors import ConfigError
 from braing3n.yaml_files import StrictModel, load_yaml, misfit, parse
 
@@ -135,6 +135,8 @@ class SiteConfig(StrictModel):
             least; by default none. See docs/probes.md for what leaves then.
         budget: The privacy budget; None trains without differential privacy.
         release: What else may leave, and how.
+        plans: Which plans it works on.
+        egress: What a reply may hold at most.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description=(
@@ -148,6 +150,8 @@ class SiteConfig(StrictModel):
     probe_methods: tuple[Method, ...] = ()
     budget: BudgetConfig | None = None
     release: ReleaseConfig = ReleaseConfig()
+    plans: PlanRules = PlanRules()
+    egress: EgressConfig = EgressConfig()
 
     @model_validator(mode="after")
     def _nothing_passes_the_budget_by(self) -> "SiteConfig":

@@ -92,6 +92,24 @@ class ReplayError(PolicyError):
     code = "replay"
 
 
+class PlanError(PolicyError):
+    """A site does not work on a plan: nobody there has approved it, or it goes beyond its limits."""
+
+    code = "plan"
+
+
+class EgressError(PolicyError):
+    """What would leave a site is not what its settings let out."""
+
+    code = "egress"
+
+
+class HeldError(PolicyError):
+    """A person at a site has not let a reply out."""
+
+    code = "held"
+
+
 class LedgerError(BrainG3NError):
     """A site's ledger is damaged, gone, in use or full: nothing is released without it."""
 

@@ -45,6 +45,12 @@ def build_network(plan: Plan, stage: StageName) -> nn.Module:
     assert_never(stage)
 
 
+def network_like(plan: Plan, stage: StageName) -> State:
+    """Return tensors with the names and shapes of the network that `stage` trains, and no values."""
+    with torch.device("meta"):
+        return dict(build_network(plan, stage).state_dict())
+
+
 def part_like(plan: Plan, part: Part) -> State:
     """Return tensors with the names and shapes that a frozen part has; their values mean nothing."""
     preset = PRESETS[plan.preset]

@@ -27,6 +27,31 @@ class OptimizerPlan(StrictModel):
     proximal_mu: Annotated[float, Field(ge=0)] = 0.0
 
 
+class MergePlan(StrictModel):
+    """How the updates of a round become one; see `server.robust` for sources.
+
+    Attributes:
+        method: `mean`, weighted; `trimmed_mean`, of each number without its extremes, and `krum`, the
+            mean of the updates that are nearest to others: these two bear some wrong sites.
+        trim: How many are left out of the trimmed mean at each end.
+        faulty: How many wrong sites Krum is to bear.
+        clip_norm_ratio: Updates longer than this many times the round's median are shortened to it.
+        reject_norm_ratio: Updates longer than this many times the median are left out, and named.
+    """
+
+    method: Literal["mean", "trimmed_mean", "krum"] = "mean"
+    trim: Annotated[int, Field(ge=1)] = 1
+    faulty: Annotated[int, Field(ge=1)] = 1
+    clip_norm_ratio: Annotated[float, Field(ge=1)] | None = None
+    reject_norm_ratio: Annotated[float, Field(gt=1)] | None = None
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether all updates have to be there before one can be judged."""
+        return (self.method != "mean" or self.clip_norm_ratio is not None
+                or self.reject_norm_ratio is not None)
+
+
 class ServerOptimizerPlan(StrictModel):
     """How the coordinator turns the mean update of a round into new global weights.
 

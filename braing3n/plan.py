@@ -6,7 +6,7 @@ from typing import Annotated, Literal, assert_never, get_args
 from pydantic import Field, model_validator
 
 from braing3n.files import canonical_json, digest_bytes
-from braing3n.optimizer_plan import OptimizerPlan, ServerOptimizerPlan
+from braing3n.optimizer_plan import MergePlan, OptimizerPlan, ServerOptimizerPlan
 from braing3n.presets import PresetName
 from braing3n.privacy_plan import PlanBudget, StagePrivacy
 from braing3n.probe_messages import MAX_PROBES, ProbeName
@@ -36,6 +36,7 @@ class StagePlan(StrictModel):
             held-out subjects; before the first it always does, and after the last.
         start: Initial weights: `fresh` ones of the seed, or those of a file that the coordinator was
             given, trained on the synthetic `phantom` or on a `public` cohort.
+        merge: How the updates of a round become one.
         privacy: How sites with a budget train it; None is without differential privacy.
     """
 
@@ -46,6 +47,7 @@ class StagePlan(StrictModel):
     batch_size: Count
     optimizer: OptimizerPlan
     server: ServerOptimizerPlan = ServerOptimizerPlan()
+    merge: MergePlan = MergePlan()
     start: Start = "fresh"
     privacy: StagePrivacy | None = None
 

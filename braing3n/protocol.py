@@ -25,7 +25,8 @@ SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 # The only words about a failure that cross the wire. Detail stays in the site's own log.
 REFUSALS = ("config", "cohort", "digest", "diverged", "error", "internal", "missing_part", "output",
-            "policy", "protocol", "scan", "stranger", "budget", "ledger", "replay")
+            "policy", "protocol", "scan", "stranger", "budget", "ledger", "replay", "egress", "held",
+            "plan")
 
 
 def fixed_word(word: str) -> str:

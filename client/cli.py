@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from client.approve_cli import approve
 from client.budget_cli import app as budget
+from client.outbox_cli import outbox
 from client.prepare import cache_key, prepare
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Look after one hospital's data; nothing is sent.")
 app.command()(prepare)
 app.command()(cache_key)
+app.command()(outbox)
+app.command()(approve)
 app.add_typer(budget, name="budget")
 
 _SHOWN = 10

@@ -9,6 +9,7 @@ from flwr.clientapp.typing import ClientAppCallable
 from braing3n.errors import BrainG3NError
 from braing3n.protocol import REFUSALS, fixed_word
 from client.charging import record_refusal
+from client.egress import check_asked, let_out
 from client.site import open_site
 
 # Above Flower's own codes, so that none is mistaken for one of them.
@@ -19,10 +20,12 @@ def guard(message: Message, context: Context, call_next: ClientAppCallable) -> M
     """Flower mod: run the handler, and turn any exception into an error reply without detail.
 
     Flower sends the text of an exception to the coordinator as it is, and such texts hold paths
-    and subject ids.
+    and subject ids. What a handler answers leaves through one gate.
     """
     try:
-        return call_next(message, context)
+        site = open_site(context)
+        check_asked(site, message)
+        return let_out(site, message, call_next(message, context))
     except Exception as error:  # noqa: BLE001  # the text of any exception may name a patient
         word = fixed_word(error.code) if isinstance(error, BrainG3NError) else "internal"
         _record(message, context, word, error)

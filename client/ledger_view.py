@@ -31,6 +31,9 @@ RULES: Mapping[str, str] = {
     "policy": "the site's settings do not allow it: a stage, the noise, the sample rate, the unit or "
               "the cohort of the plan, too few subjects, or what is withheld",
     "budget": "it does not fit: the site's epsilon, a cap of stage_epsilon, or the plan's own budget",
+    "plan": "nobody here has approved the plan, or it goes beyond `plans:` in the settings",
+    "egress": "the reply would hold what `egress:` in the settings does not let out",
+    "held": "a person here has not let the reply out",
     "replay": "it was asked for before with other content, or for a round that is over",
     "ledger": "the ledger is damaged, gone, in use, full, or not the one that the coordinator saw",
     "config": "the site's settings are wrong, name data that is not there, or have too large a delta",

@@ -17,6 +17,7 @@ from braing3n.presets import PRESETS
 from braing3n.protocol import Task
 from braing3n.weights import State, Vector, digest_state, layout_digest, unpack
 from server.checkpoint import load_model, load_round
+from server.manifests import ManifestBook
 from server.messages import Member
 from server.outcome import Frozen, Round, StageRecord
 from server.probe_asking import Asking
@@ -82,7 +83,7 @@ def federate(grid: Grid, run: RunFolder, expected: int, start: Path | None = Non
             fix="start the other sites' clients, with the same software version",
         )
     strategy = Strategy(grid, roster.members, run.plan.min_sites, run.plan.round_timeout_s,
-                        ReceiptBook(run.path, run.run_id))
+                        ReceiptBook(run.path, run.run_id), ManifestBook(run.path), run.path)
     federation = Federation(strategy, run, start)
     for stage in stages_of(run.plan):
         federation.run_stage(stage)
@@ -140,8 +141,8 @@ class Federation:
             task = self._task(stage, state.rounds, state.like)
             members = draw_members(self.strategy.members, self.run.plan, stage.name, state.rounds)
             outcome = replace(self.strategy, members=members).run_round(
-                f"train.{stage.name}", task, state.weights, state.like, self.frozen
-            )
+                f"train.{stage.name}", task, state.weights, state.like, self.frozen,
+                self.run.plan.stage(stage.name).merge)
             record.add(state.rounds + 1, "training", outcome)
             self.strategy.check_enough(task, outcome)
             state.take(outcome.mean)

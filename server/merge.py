@@ -41,13 +41,7 @@ class ExactMean:
             ProtocolError: Wrong length or type, a number that is not finite, a weight below 1,
                 or numbers so large that the sum could overflow. Nothing is added then.
         """
-        if vector.dtype != np.float32 or vector.shape != self._sum.shape:
-            raise _refuse(f"{self._sum.size} float32 numbers", f"{vector.shape} {vector.dtype}")
-        if weight < 1:
-            raise _refuse("a weight of at least 1", str(weight))
-        peak = float(np.abs(vector).max(initial=0.0))
-        if not np.isfinite(peak):
-            raise _refuse("finite numbers", "NaN or infinity")
+        peak = check_mergeable(vector, weight, self._sum.size)
         largest = self._largest + weight * ceil(peak * 2.0**FRACTION_BITS + 1)
         if largest >= 2**63:
             raise _refuse(f"numbers below 2^{63 - FRACTION_BITS} over the weights", f"{peak:.3g}")
@@ -70,6 +64,22 @@ class ExactMean:
         for start in range(0, mean.size, _CHUNK):
             mean[start : start + _CHUNK] = self._sum[start : start + _CHUNK] * scale
         return mean
+
+
+def check_mergeable(vector: Vector, weight: int, size: int) -> float:
+    """Return the largest magnitude in an update, after checking that it can be merged.
+
+    Raises:
+        ProtocolError: Wrong length or type, a number that is not finite, or a weight below 1.
+    """
+    if vector.dtype != np.float32 or vector.shape != (size,):
+        raise _refuse(f"{size} float32 numbers", f"{vector.shape} {vector.dtype}")
+    if weight < 1:
+        raise _refuse("a weight of at least 1", str(weight))
+    peak = float(np.abs(vector).max(initial=0.0))
+    if not np.isfinite(peak):
+        raise _refuse("finite numbers", "NaN or infinity")
+    return peak
 
 
 def _refuse(expected: str, found: str) -> ProtocolError:

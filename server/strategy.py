@@ -3,21 +3,27 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 from pydantic import ValidationError
 
 from braing3n.errors import BrainG3NError, ProtocolError, RunFailedError
+from braing3n.optimizer_plan import MergePlan
 from braing3n.plan import Part
 from braing3n.protocol import Reply, Task
 from braing3n.weights import State, Vector, layout_digest, pack
+from server.manifests import ManifestBook
 from server.merge import ExactMean
 from server.messages import Member, exchange, read_text, read_vector, record, refusal_of, size_of
 from server.outcome import Frozen, Round
 from server.receipts import ReceiptBook
+from server.robust import RobustMerge
 
 Take = Callable[[Message, Reply], None]
+_MEAN = MergePlan()
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Strategy:
         min_sites: Fewer usable replies fail the run.
         timeout_s: Seconds that a round waits for its slowest site.
         book: Where the heads of sites' ledgers are receipted.
+        manifests: Where what sites say that they have sent is kept.
+        spool: A folder for updates that have to be there together; None is the system's.
     """
 
     grid: Grid
@@ -37,10 +45,12 @@ class Strategy:
     min_sites: int
     timeout_s: float
     book: ReceiptBook | None = None
+    manifests: ManifestBook | None = None
+    spool: Path | None = None
 
     def run_round(
         self, kind: str, task: Task, weights: Vector | None, result_like: State | None,
-        frozen: Mapping[Part, Frozen],
+        frozen: Mapping[Part, Frozen], merge: MergePlan = _MEAN,
     ) -> Round:
         """Send `task` to every member and merge what comes back.
 
@@ -52,18 +62,32 @@ class Strategy:
             weights: Flat global weights, where the task needs them.
             result_like: Names and shapes of the arrays that sites send back; None for no array.
             frozen: Parts that a site may ask for.
+            merge: How arrays become one.
 
         Returns:
             The outcome, however few answered; see `check_enough`.
+
+        Raises:
+            RunFailedError: There are too few for the rule by which they are merged.
         """
         contents = dict.fromkeys(self.members, record(task, weights))
         if result_like is None:
             return self.ask_each(kind, task, contents, lambda *_: None, frozen)
-        merging = _Merging(ExactMean(sum(t.numel() for t in result_like.values())),
-                           layout_digest(result_like))
-        outcome = self.ask_each(kind, task, contents, merging.take, frozen)
-        if merging.mean.weight:
-            outcome.mean = merging.mean.mean()
+        size, layout = sum(t.numel() for t in result_like.values()), layout_digest(result_like)
+        if not merge.is_robust:
+            mean = ExactMean(size)
+            outcome = self.ask_each(kind, task, contents, _taking(
+                layout, lambda reply, vector: mean.add(vector, reply.weight)), frozen)
+            outcome.mean = mean.mean() if mean.weight else None
+            return outcome
+        with TemporaryDirectory(dir=self.spool, prefix=".merging-") as folder:
+            robust = RobustMerge(merge, size, Path(folder))
+            outcome = self.ask_each(kind, task, contents, _taking(
+                layout, lambda reply, vector: robust.add(reply.site, vector, reply.weight)), frozen)
+            outcome.mean, left_out = robust.merge()
+        for name, why in left_out.items():
+            del outcome.replies[name]
+            outcome.refused[name] = why
         return outcome
 
     def ask_each(
@@ -112,6 +136,8 @@ class Strategy:
             outcome.bytes_up += size_of(message.content)
             try:
                 reply = self._read(message, name, task)
+                if self.manifests is not None:
+                    self.manifests.take(name, kind, message)
                 if reply.missing:
                     lacking[name] = reply.missing
                     continue
@@ -185,28 +211,23 @@ class Strategy:
         if len(outcome.replies) >= self.min_sites:
             return
         refused = ", ".join(f"{name}: {why}" for name, why in sorted(outcome.refused.items()))
+        charged = ("; where it says `budget`, a round that was lost stays charged and is paid for again"
+                   if "budget" in outcome.refused.values() else "")
         raise RunFailedError(
             f"{task.stage} round {task.round_index + 1} has too few usable replies",
             expected=f"at least {self.min_sites} (min_sites in the plan)",
             found=f"{len(outcome.replies)} ({refused or 'nobody else was asked'})",
-            fix="look into the logs of the sites that are named, in their state_dir",
+            fix=f"look into the logs of the sites that are named, in their state_dir{charged}",
         )
 
 
-@dataclass
-class _Merging:
-    """The sum that replies are taken into, and the layout that they must have."""
+def _taking(layout: str, add: Callable[[Reply, Vector], None]) -> Take:
+    """Return what reads a reply's array, of one layout, and adds it."""
 
-    mean: ExactMean
-    layout: str
-
-    def take(self, message: Message, reply: Reply) -> None:
-        """Merge one reply.
-
-        Raises:
-            ProtocolError: Its array has another layout, or cannot be merged.
-        """
-        if reply.layout != self.layout:
-            raise ProtocolError("an update has another layout", expected=self.layout,
+    def take(message: Message, reply: Reply) -> None:
+        if reply.layout != layout:
+            raise ProtocolError("an update has another layout", expected=layout,
                                 found=str(reply.layout), fix="run the same software version")
-        self.mean.add(read_vector(message), reply.weight)
+        add(reply, read_vector(message))
+
+    return take

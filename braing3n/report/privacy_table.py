@@ -14,6 +14,9 @@ SILENT = "no usable answer in this run, so nothing of this site is in its models
 REFUSALS = {
     "budget": "refused: more than its privacy budget allows",
     "policy": "refused: its settings do not allow it",
+    "plan": "refused: nobody there has approved the plan, or it goes beyond the limits there",
+    "egress": "refused: the reply would hold what the settings there do not let out",
+    "held": "refused: a person there did not let the reply out",
     "replay": "refused: a task for what it had released before",
     "ledger": "refused: its privacy ledger is damaged, or not the one that was seen before",
     "stranger": "refused: not a site of this run",

@@ -70,13 +70,6 @@ def test_every_number_is_in_the_digest(sweep: str) -> None:
     assert load_plan(DEMO, sweep).digest != load_plan(DEMO).digest
 
 
-def test_plans_without_dp_keep_the_text_that_they_had_before_there_was_any() -> None:
-    text = load_plan(PLAIN).canonical()
-    assert "privacy" not in text
-    assert "budget" not in text
-    assert "start" not in text
-
-
 @pytest.mark.parametrize("path", [DEMO, PLAIN])
 def test_a_plan_is_read_back_from_its_canonical_text(path: Path) -> None:
     plan = load_plan(path)

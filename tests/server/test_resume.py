@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 
 from braing3n.errors import OutputError
@@ -16,10 +18,12 @@ from braing3n.evaluation.labelled import LabelledSet
 from braing3n.evaluation.probe_wire import Numbers
 from braing3n.evaluation.site_answers import Answer, SiteTask, answer_scores, answer_sums
 from braing3n.evaluation.tasks import load_tasks
-from braing3n.files import locked, remove_unfinished
+from braing3n.files import digest_bytes, locked, remove_unfinished
+from braing3n.manifests import Content, manifest_line, sign_manifest
 from braing3n.plan import Plan, load_plan
 from braing3n.probe_messages import ProbeOrder, ProbeReport
 from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task
+from braing3n.signing import SigningKey
 from braing3n.weights import doubles_from_npy, vector_from_npy
 from server.app import app as server_app
 from server.roster import expected_code_digest
@@ -36,6 +40,9 @@ SWEEP = " ".join([
 ])
 PLAN = load_plan(PLANS / "demo.yaml", SWEEP)
 CODE = expected_code_digest()
+KEYS = {name: SigningKey(Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)))
+        for number, name in enumerate("abcd")}
+SENT = count(10**6)  # of one length, as bytes are counted
 
 
 def small_weights(plan: Plan, stage: str) -> dict[str, torch.Tensor]:
@@ -107,9 +114,17 @@ def probed(number: int, order: ProbeOrder, contents: list[bytes]) -> Answer:
 
 
 def answer(message: Message, told: Any, update: np.ndarray | None = None) -> Message:
-    content = RecordDict({"message": ConfigRecord({"json": told.model_dump_json()})})
+    text = told.model_dump_json()
+    content = RecordDict({"message": ConfigRecord({"json": text})})
     if update is not None:
         content["arrays"] = ArrayRecord({"weights": Array(update)})
+    manifest = sign_manifest(
+        KEYS[told.site], Content(
+            site=told.site, kind=message.metadata.message_type, num_bytes=len(text),
+            report_digest=digest_bytes(text.encode()),
+            array_digest=None if update is None else digest_bytes(update.tobytes())),
+        seq=next(SENT), prev="0" * 64, time="2026-12-01T00:00:00Z")
+    content["manifest"] = ConfigRecord({"json": manifest_line(manifest).decode()})
     return Message(content, reply_to=message)
 
 
@@ -164,6 +179,7 @@ def doomed(number: int) -> Iterator[Fate]:
         patch.setattr(Path, "replace", replaced)
         patch.setattr(Path, "unlink", unlinked)
         patch.setattr("server.run_state.append_text", append)
+        patch.setattr("server.manifests.append_text", append)
         patch.setattr("server.starts.initial_weights", small_weights)
         patch.setattr("server.app.moments_like", small_moments)
         patch.setattr("server.app.num_features", lambda preset: WIDTH)
@@ -207,6 +223,10 @@ def left(out: Path) -> dict[str, Any]:
             continue
         if path.suffix == ".json":
             found[name] = timeless(json.loads(path.read_text()))
+        elif name == "manifests.jsonl":  # of replies to cut-off rounds as well: the same again
+            lines = map(json.loads, path.read_text().splitlines())
+            found[name] = {(line["kind"], line["site"], line["report_digest"], line["array_digest"])
+                           for line in lines}
         elif path.suffix == ".jsonl":
             found[name] = [timeless(json.loads(line)) for line in path.read_text().splitlines()]
         else:

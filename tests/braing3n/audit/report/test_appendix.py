@@ -19,7 +19,7 @@ def made(num_runs: int, rounds: int, site: str | None = "site-a") -> LedgerAudit
                     lines.append(Line(len(lines), "0" * 64, "2026-01-01T00:00:00Z", kind,
                                       run=f"run-{run}", stage=stage, round_index=number))
     return LedgerAudit(Path("site-x/ledger.jsonl"), site, "ed25519:00", tuple(enumerate(lines)),
-                       len(lines), (), (), ())
+                       tuple(f"{number:064x}" for number in range(len(lines))), (), (), ())
 
 
 @pytest.mark.parametrize(("num_runs", "rounds"), [(1, 4), (2, 100), (150, 2), (400, 1)])

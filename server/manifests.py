@@ -1,0 +1,86 @@
+"""The coordinator's copy of what sites say that they have sent: one manifest for each reply."""
+
+from pathlib import Path
+
+from flwr.app import Message
+
+from braing3n.errors import OutputError, ProtocolError
+from braing3n.files import append_text, digest_bytes
+from braing3n.manifests import Manifest, manifest_line, read_manifest
+from server.messages import read_text
+
+FILE_NAME = "manifests.jsonl"
+
+
+class ManifestBook:
+    """Manifests of a run, held to the replies that they came with. Goes on after a crash.
+
+    Args:
+        folder: The run's folder.
+
+    Raises:
+        OutputError: The manifests there are damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._last: dict[str, Manifest] = {}
+        for manifest in _load(self._path):
+            self._last[manifest.site] = manifest
+
+    def take(self, site: str, kind: str, reply: Message) -> None:
+        """Keep the manifest of a reply, if it is this reply's.
+
+        Raises:
+            ProtocolError: There is none, or it is of another reply, site, key or time.
+        """
+        manifest = _read(reply)
+        before = self._last.get(site)
+        expected = (site, kind, digest_bytes(read_text(reply).encode()), _array_digest(reply))
+        found = (manifest.site, manifest.kind, manifest.report_digest, manifest.array_digest)
+        if found != expected:
+            raise _refuse("of this reply", "of another")
+        if before is not None and manifest.public_key != before.public_key:
+            raise _refuse("by the key that the site began with", "by another")
+        if before is not None and manifest.seq <= before.seq:
+            raise _refuse(f"number {before.seq + 1} or later", f"number {manifest.seq}: sent before")
+        append_text(self._path, manifest_line(manifest).decode() + "\n")
+        self._last[site] = manifest
+
+
+def _read(reply: Message) -> Manifest:
+    try:
+        return read_manifest(str(reply.content.config_records["manifest"]["json"]).encode())
+    except KeyError as error:
+        raise _refuse("with each reply", "none") from error
+
+
+def _array_digest(reply: Message) -> str | None:
+    """Return the sha256 of a reply's numbers, behind the header of NumPy's format."""
+    arrays = [array.data for record in reply.content.array_records.values()
+              for array in record.values()]
+    if not arrays:
+        return None
+    return digest_bytes(arrays[0][arrays[0].find(b"\n") + 1 :])
+
+
+def _refuse(expected: str, found: str) -> ProtocolError:
+    return ProtocolError("a reply's manifest is not what it should be", expected=f"one {expected}",
+                         found=found, fix="look into that site's log and its egress.jsonl")
+
+
+def _load(path: Path) -> list[Manifest]:
+    """Read manifests; a line that was not finished is cut off."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    try:
+        found = [read_manifest(line) for line in whole.splitlines()]
+    except ProtocolError as error:
+        raise OutputError(f"{path} is damaged", expected="signed manifests", found="other content",
+                          fix="restore it; each site has its own in egress.jsonl") from error
+    if len(whole) < len(content):
+        with path.open("rb+") as stream:
+            stream.truncate(len(whole))
+    return found
