@@ -25,13 +25,13 @@ class TensorRecord(StrictModel):
     Attributes:
         name: As in the network's state; `sums` for a probe's.
         shape: Its shape.
-        dtype: The type of its numbers.
+        dtype: The type in which its numbers travel.
         norm: Their L2 norm.
     """
 
     name: Annotated[str, Field(max_length=200)]
     shape: Annotated[tuple[int, ...], Field(max_length=8)]
-    dtype: Literal["float32", "float64"]
+    dtype: Literal["float32", "bfloat16", "float16", "float64"]
     norm: Annotated[float, Field(ge=0)]
 
 
@@ -47,7 +47,8 @@ class Content(StrictModel):
         plan_digest: The run's plan, likewise.
         tensors: What the array holds; empty where there is none.
         num_bytes: Bytes of the array and the report.
-        array_digest: sha256 of the array's numbers; None where there is none.
+        array_digest: sha256 of the array's numbers as float32 (a probe's: float64), little-endian; None
+            where there is none.
         report_digest: sha256 of the report's text, word for word.
         metrics: What was measured, by name.
         privacy: What the reply costs, and what was spent with it; None where no budget is.

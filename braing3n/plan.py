@@ -11,6 +11,7 @@ from braing3n.presets import PresetName
 from braing3n.privacy_plan import PlanBudget, StagePrivacy
 from braing3n.probe_messages import MAX_PROBES, ProbeName
 from braing3n.sweep import apply_sweep
+from braing3n.weights import PayloadType
 from braing3n.yaml_files import StrictModel, load_yaml, misfit, parse
 
 StageName = Literal["pretrain", "decoder", "diffusion"]
@@ -37,6 +38,7 @@ class StagePlan(StrictModel):
         start: Initial weights: `fresh` ones of the seed, or those of a file that the coordinator was
             given, trained on the synthetic `phantom` or on a `public` cohort.
         merge: How the updates of a round become one.
+        payload: In which type updates travel; what rounding takes from one goes into the next.
         privacy: How sites with a budget train it; None is without differential privacy.
     """
 
@@ -48,6 +50,7 @@ class StagePlan(StrictModel):
     optimizer: OptimizerPlan
     server: ServerOptimizerPlan = ServerOptimizerPlan()
     merge: MergePlan = MergePlan()
+    payload: PayloadType = "float32"
     start: Start = "fresh"
     privacy: StagePrivacy | None = None
 

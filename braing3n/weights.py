@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,15 @@ from torch import Tensor
 from braing3n.errors import DigestError, OutputError, ProtocolError
 from braing3n.files import canonical_json, digest_bytes, replacing
 
-# What `numpy.save` writes before a flat array of float32, or of float64. NumPy's own loader is not for
-# bytes from strangers: it opens archives, evaluates the header, and makes room for any size that it
-# claims.
+# What `numpy.save` writes before a flat array of float32, float64, float16, or of bfloat16's bits.
+# NumPy's own loader is not for bytes from strangers: it opens archives, evaluates the header, and
+# makes room for any size that it claims.
 _NPY_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '<f(?P<size>[48])', 'fortran_order': False, "
+    rb"\x93NUMPY\x01\x00..\{'descr': '<(?P<kind>f4|f8|f2|u2)', 'fortran_order': False, "
     rb"'shape': \((?P<count>\d{1,15}),\), \} *\n", re.DOTALL,
 )
+PayloadType = Literal["float32", "bfloat16", "float16"]
+BYTES: Mapping[PayloadType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 Vector = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -94,13 +97,45 @@ def check_digest(state: State, expected: str, what: str) -> None:
                           found=found, fix="remove the file, so that it is sent again")
 
 
+def rounded(vector: Vector, payload: PayloadType) -> Vector:
+    """Return the nearest numbers that a payload can carry; what is too large becomes infinite."""
+    if payload == "float32":
+        return vector
+    kind = torch.bfloat16 if payload == "bfloat16" else torch.float16
+    return torch.from_numpy(vector.copy()).to(kind).to(torch.float32).numpy()
+
+
+def to_wire(vector: Vector, payload: PayloadType) -> npt.NDArray[Any]:
+    """Return numbers that `rounded` gave in the type in which they travel; bfloat16 as its 16 bits."""
+    if payload == "float16":
+        return vector.astype(np.float16)
+    if payload == "bfloat16":
+        return (vector.view(np.uint32) >> 16).astype(np.uint16)
+    return vector
+
+
 def vector_from_npy(contents: Sequence[bytes]) -> Vector:
-    """Read the one array of a message, in NumPy's file format.
+    """Read the one array of a message, in NumPy's file format, whatever payload it is.
 
     Raises:
-        ProtocolError: There is not exactly one array, or it is not a flat float32 array.
+        ProtocolError: There is not exactly one array, or it is not a flat array of a known type.
     """
-    return np.frombuffer(_body(contents, 4), np.dtype("<f4"))
+    return read_payload(contents)[0]
+
+
+def read_payload(contents: Sequence[bytes]) -> tuple[Vector, PayloadType]:
+    """Return the numbers of the one array of a message, and the type in which they came.
+
+    Raises:
+        ProtocolError: As `vector_from_npy`.
+    """
+    payload, body = _body(contents, (b"f4", b"f2", b"u2"))
+    if payload == b"f4":
+        return np.frombuffer(body, np.dtype("<f4")), "float32"
+    if payload == b"f2":
+        return np.frombuffer(body, np.dtype("<f2")).astype(np.float32), "float16"
+    bits = np.frombuffer(body, np.dtype("<u2")).astype(np.uint32) << 16
+    return bits.view(np.float32), "bfloat16"
 
 
 def doubles_from_npy(contents: Sequence[bytes]) -> Doubles:
@@ -109,25 +144,25 @@ def doubles_from_npy(contents: Sequence[bytes]) -> Doubles:
     Raises:
         ProtocolError: There is not exactly one array, or it is not a flat float64 array.
     """
-    return np.frombuffer(_body(contents, 8), np.dtype("<f8"))
+    return np.frombuffer(_body(contents, (b"f8",))[1], np.dtype("<f8"))
 
 
-def _body(contents: Sequence[bytes], size: int) -> memoryview:
-    """Return the bytes of the one array, whose numbers take `size` bytes each."""
-    expected = f"one flat float{8 * size} array"
+def _body(contents: Sequence[bytes], kinds: Sequence[bytes]) -> tuple[bytes, memoryview]:
+    """Return the kind and the bytes of the one array, of one of these kinds."""
+    expected = f"one flat array of {' or '.join(kind.decode() for kind in kinds)}"
     fix = "run the same software version on both sides"
     if len(contents) != 1:
         raise ProtocolError("weights cannot be read", expected=expected,
                             found=f"{len(contents)} arrays", fix=fix)
     header = _NPY_HEADER.match(contents[0])
-    if header is None or int(header["size"]) != size:
+    if header is None or header["kind"] not in kinds:
         raise ProtocolError("weights cannot be read", expected=expected,
                             found="bytes of another format or an array of another kind", fix=fix)
     body = memoryview(contents[0])[header.end():]
-    if len(body) != size * int(header["count"]):
+    if len(body) != int(header["kind"][1:]) * int(header["count"]):
         raise ProtocolError("weights cannot be read", expected=f"{int(header['count'])} numbers",
                             found=f"{len(body)} bytes", fix=fix)
-    return body
+    return header["kind"], body
 
 
 def save_weights(path: Path, state: State) -> None:

@@ -1,7 +1,9 @@
 """Flower's ClientApp: one handler a stage, each from a message to a message."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from pydantic import ValidationError
@@ -11,10 +13,10 @@ from braing3n.errors import ProtocolError
 from braing3n.files import digest_bytes
 from braing3n.plan import StageName
 from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task, code_digest, software_version
-from braing3n.weights import Doubles, Vector, doubles_from_npy, vector_from_npy
+from braing3n.weights import Vector, doubles_from_npy, to_wire, vector_from_npy
 from client.guard import guard
 from client.probing import probe
-from client.site import Site, open_site
+from client.site import Site, check_task, open_site
 from client.work import evaluate, install, moments, train
 
 app = ClientApp(mods=[guard])
@@ -90,7 +92,9 @@ def _train(message: Message, context: Context, stage: StageName) -> Message:
         raise ProtocolError("the task is for another stage", expected=stage, found=task.stage,
                             fix="ask the coordinator")
     site = open_site(context)
-    return write_reply(site, message, *train(site, task, vector))
+    reply, update = train(site, task, vector)
+    payload = check_task(task).stage(stage).payload
+    return write_reply(site, message, reply, None if update is None else to_wire(update, payload))
 
 
 def read_task(message: Message) -> tuple[Task, Vector | None]:
@@ -116,7 +120,7 @@ def _arrays(message: Message) -> list[bytes]:
 
 
 def write_reply(site: Site, message: Message, reply: Reply,
-                vector: Vector | Doubles | None) -> Message:
+                vector: npt.NDArray[Any] | None) -> Message:
     """Return the reply message: the report, and the array where there is one.
 
     What goes out is logged first, so that a site can show what it sent.

@@ -25,6 +25,7 @@ from braing3n.weights import Vector, layout_digest, pack
 from client.charging import Answer, charged, report_only, takes_part, with_head
 from client.opening import Opened, Progress, is_measured, open_weights, report
 from client.permit import Permit, check_subjects
+from client.residual import round_update
 
 # What each stage's `evaluate` measures: known before anything is measured. Not `mean_volume_psnr`:
 # it compares with a mean over all training subjects, so that one of them would move every number.
@@ -66,7 +67,8 @@ def train_with_dp(
             losses=trained.losses if says_loss else (),
             privacy=spending.model_copy(update={
                 "steps": stage.steps(0), "signal_to_noise": trained.signal_to_noise}))
-        return reply, pack(trained.update)
+        return reply, round_update(pack(trained.update), stage.payload,
+                                   site.moments(task, with_dp=True), task.round_index)
 
     return charged(permit, [what for what, is_wanted in wanted if is_wanted], work)
 

@@ -14,7 +14,7 @@ from braing3n.manifests import Content, TensorRecord, manifest_line
 from braing3n.networks import moments_like, network_like
 from braing3n.plan import StageName
 from braing3n.protocol import Hello, Reply, Task
-from braing3n.weights import State, doubles_from_npy, vector_from_npy
+from braing3n.weights import BYTES, PayloadType, State, doubles_from_npy, read_payload
 from client import holding
 from client.approval import check_plan
 from client.egress_log import append_manifest
@@ -36,7 +36,7 @@ def check_asked(site: Site, message: Message) -> None:
         return
     check_plan(site, check_task(task))
     like = _like(kind, task)
-    size = 4 * sum(tensor.numel() for tensor in like.values())
+    size = BYTES[_payload(kind, task)] * sum(tensor.numel() for tensor in like.values())
     check_tensors(site.config.egress, task.stage, list(like), size)
 
 
@@ -155,14 +155,16 @@ def _tensors(kind: str, task: Task | None, data: bytes | None,
         sums = doubles_from_npy([data])
         return (TensorRecord(name="sums", shape=sums.shape, dtype="float64", norm=_norm(sums)),
                 ), digest_bytes(sums.tobytes())
-    vector = vector_from_npy([data])
+    vector, payload = read_payload([data])
     like = {} if task is None else _like(kind, task)
     sizes = [like[name].numel() for name in sorted(like)]
-    if sum(sizes) != vector.size:
-        raise EgressError("an array is not what was asked for", expected=f"{sum(sizes)} numbers",
-                          found=f"{vector.size}", fix="report this as a fault of the program")
+    planned = None if task is None else _payload(kind, task)
+    if (sum(sizes), planned) != (vector.size, payload):
+        raise EgressError("an array is not what was asked for", found=f"{vector.size} of {payload}",
+                          expected=f"{sum(sizes)} numbers of {planned}",
+                          fix="report this as a fault of the program")
     pieces = np.split(vector, np.cumsum(sizes)[:-1])
-    return tuple(TensorRecord(name=name, shape=tuple(like[name].shape), dtype="float32",
+    return tuple(TensorRecord(name=name, shape=tuple(like[name].shape), dtype=payload,
                               norm=_norm(piece))
                  for name, piece in zip(sorted(like), pieces, strict=True)
                  ), digest_bytes(vector.tobytes())
@@ -179,6 +181,11 @@ def _norm(numbers: np.ndarray[Any, Any]) -> float:
         raise EgressError("an array holds what is no number", expected="finite numbers",
                           found="NaN or infinity", fix="lower the plan's learning rate")
     return norm
+
+
+def _payload(kind: str, task: Task) -> PayloadType:
+    """Return in which type the array that a task is answered by travels."""
+    return check_task(task).stage(task.stage).payload if kind.startswith("train.") else "float32"
 
 
 def _like(kind: str, task: Task) -> State:

@@ -29,6 +29,7 @@ from client.opening import (
     weight_of,
 )
 from client.permit import Permit, note_without_dp, permit_of
+from client.residual import round_update
 from client.site import Site, check_task
 
 
@@ -70,7 +71,8 @@ def train(site: Site, task: Task, vector: Vector | None) -> tuple[Reply, Vector 
         losses=trained.losses if says_loss else (),
         num_skipped=counted(site, len(opened.data.skipped)),
         privacy=_spending(permit))
-    return with_head(site, task.run, reply), pack(trained.update)
+    return with_head(site, task.run, reply), round_update(
+        pack(trained.update), stage.payload, site.moments(task), task.round_index)
 
 
 def evaluate(site: Site, task: Task, vector: Vector | None) -> Reply:

@@ -7,7 +7,7 @@ from flwr.app import Message
 from braing3n.errors import OutputError, ProtocolError
 from braing3n.files import append_text, digest_bytes
 from braing3n.manifests import Manifest, manifest_line, read_manifest
-from server.messages import read_text
+from server.messages import read_doubles, read_text, read_vector
 
 FILE_NAME = "manifests.jsonl"
 
@@ -36,7 +36,7 @@ class ManifestBook:
         """
         manifest = _read(reply)
         before = self._last.get(site)
-        expected = (site, kind, digest_bytes(read_text(reply).encode()), _array_digest(reply))
+        expected = (site, kind, digest_bytes(read_text(reply).encode()), _array_digest(kind, reply))
         found = (manifest.site, manifest.kind, manifest.report_digest, manifest.array_digest)
         if found != expected:
             raise _refuse("of this reply", "of another")
@@ -55,13 +55,16 @@ def _read(reply: Message) -> Manifest:
         raise _refuse("with each reply", "none") from error
 
 
-def _array_digest(reply: Message) -> str | None:
-    """Return the sha256 of a reply's numbers, behind the header of NumPy's format."""
-    arrays = [array.data for record in reply.content.array_records.values()
-              for array in record.values()]
-    if not arrays:
+def _array_digest(kind: str, reply: Message) -> str | None:
+    """Return the sha256 of a reply's numbers; None where it has none.
+
+    Raises:
+        ProtocolError: They cannot be read.
+    """
+    if not reply.content.array_records:
         return None
-    return digest_bytes(arrays[0][arrays[0].find(b"\n") + 1 :])
+    numbers = read_doubles(reply) if kind == "query.probe" else read_vector(reply)
+    return digest_bytes(numbers.tobytes())
 
 
 def _refuse(expected: str, found: str) -> ProtocolError:
