@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 
 from braing3n.files import canonical_json, digest_bytes
 from braing3n.optimizer_plan import MergePlan, OptimizerPlan, ServerOptimizerPlan
+from braing3n.payloads import PayloadType
 from braing3n.presets import PresetName
 from braing3n.privacy_plan import PlanBudget, StagePrivacy
 from braing3n.probe_messages import MAX_PROBES, ProbeName
 from braing3n.sweep import apply_sweep
-from braing3n.weights import PayloadType
 from braing3n.yaml_files import StrictModel, load_yaml, misfit, parse
 
 StageName = Literal["pretrain", "decoder", "diffusion"]

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from braing3n.errors import DigestError, OutputError, ProtocolError
 from braing3n.files import canonical_json, digest_bytes, replacing
+from braing3n.payloads import PayloadType
 
 # What `numpy.save` writes before a flat array of float32, float64, float16, or of bfloat16's bits.
 # NumPy's own loader is not for bytes from strangers: it opens archives, evaluates the header, and
@@ -28,8 +29,6 @@ _NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '<(?P<kind>f4|f8|f2|u2)', 'fortran_order': False, "
     rb"'shape': \((?P<count>\d{1,15}),\), \} *\n", re.DOTALL,
 )
-PayloadType = Literal["float32", "bfloat16", "float16"]
-BYTES: Mapping[PayloadType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 Vector = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -12,9 +12,10 @@ from braing3n.errors import EgressError
 from braing3n.files import digest_bytes
 from braing3n.manifests import Content, TensorRecord, manifest_line
 from braing3n.networks import moments_like, network_like
+from braing3n.payloads import BYTES, PayloadType
 from braing3n.plan import StageName
 from braing3n.protocol import Hello, Reply, Task
-from braing3n.weights import BYTES, PayloadType, State, doubles_from_npy, read_payload
+from braing3n.weights import State, doubles_from_npy, read_payload
 from client import holding
 from client.approval import check_plan
 from client.egress_log import append_manifest

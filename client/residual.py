@@ -11,7 +11,8 @@ import numpy as np
 
 from braing3n.errors import DivergedError
 from braing3n.files import replacing
-from braing3n.weights import PayloadType, Vector, rounded
+from braing3n.payloads import PayloadType
+from braing3n.weights import Vector, rounded
 
 
 def round_update(update: Vector, payload: PayloadType, folder: Path, round_index: int) -> Vector:

@@ -9,8 +9,8 @@ from braing3n.errors import ConfigError
 _OTHERS = 0o077
 _OWN = {"approved.jsonl", "cache", "data_remarks.sha256", "egress.jsonl", "egress.key", "egress.lock",
         "egress.pub", "frozen", "held", "ledger.jsonl", "ledger.key", "ledger.lock", "ledger.pub",
-        "moments", "noised_count.json", "outbox", "pictures.npz", "plans", "probes", "progress.json",
-        "receipts.jsonl", "site.log", "split.json", "split.lock", "without_dp.jsonl"}
+        "moments", "network", "noised_count.json", "outbox", "pictures.npz", "plans", "probes",
+        "progress.json", "receipts.jsonl", "site.log", "split.json", "split.lock", "without_dp.jsonl"}
 
 
 def check_state_folder(config: SiteConfig) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from braing3n.errors import DivergedError
-from braing3n.weights import BYTES, read_payload, rounded, to_wire
+from braing3n.payloads import BYTES
+from braing3n.weights import read_payload, rounded, to_wire
 from client.residual import round_update
 
 
@@ -34,16 +35,17 @@ def test_over_rounds_nothing_is_lost_but_the_last_rounding(tmp_path: Path, paylo
     update = np.random.default_rng(1).normal(scale=1e-3, size=500).astype(np.float32)
     sent = [round_update(update, payload, tmp_path, number) for number in range(50)]
     one = np.abs(rounded(update, payload) - update).max()
-    assert np.abs(np.sum(sent, axis=0, dtype=np.float64) - 50 * update.astype(np.float64)).max() < 2 * one
-    plain = 50 * rounded(update, payload).astype(np.float64)
-    assert np.abs(plain - 50 * update.astype(np.float64)).max() > 40 * one
+    whole = 50 * update.astype(np.float64)
+    assert np.abs(np.sum(sent, axis=0, dtype=np.float64) - whole).max() < 2 * one
+    assert np.abs(50 * rounded(update, payload).astype(np.float64) - whole).max() > 40 * one
     assert len(list(tmp_path.glob("*.residual.npy"))) == 2
 
 
 def test_a_round_that_is_asked_for_again_gives_the_same(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     updates = [rng.normal(size=100).astype(np.float32) for _ in range(3)]
-    first = [round_update(update, "bfloat16", tmp_path, number) for number, update in enumerate(updates)]
+    first = [round_update(update, "bfloat16", tmp_path, number)
+             for number, update in enumerate(updates)]
     assert (round_update(updates[2], "bfloat16", tmp_path, 2) == first[2]).all()
 
 

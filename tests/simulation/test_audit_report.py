@@ -66,5 +66,6 @@ def test_a_ledger_that_lost_a_round_is_caught_by_the_runs_record(run: Path, tmp_
         (tmp_path / name).write_bytes((run / name).read_bytes())
     found = write_audit_report([tmp_path], tmp_path / "audit.json")
     assert found.given.verified.holds
-    assert [(one.code, one.site) for one in found.disagreements] == [("unlisted", "site-a")]
+    assert [(one.code, one.site) for one in found.disagreements] == [
+        ("unlisted", "site-a"), ("other_mechanism", "site-a"), ("other_epsilon", "site-a")]
     assert "diffusion, round 1" in found.disagreements[0].what

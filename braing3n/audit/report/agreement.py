@@ -7,6 +7,7 @@ from typing import NamedTuple
 from braing3n.audit.ledger_line import Line
 from braing3n.audit.report.appendix import Appendix
 from braing3n.audit.report.given import Given
+from braing3n.audit.report.sent import unlike
 from braing3n.report.privacy_table import SiteAccount
 from braing3n.report.run_folder import RunRecord
 
@@ -21,7 +22,8 @@ class Disagreement(NamedTuple):
 
     Attributes:
         code: `no_ledger`, `unlisted`, `uncharged_metrics`, `uncharged_probes`, `other_plan`,
-            `other_site` or `other_file`.
+            `other_mechanism`, `other_epsilon`, `other_release`, `unlisted_site`, `other_site` or
+            `other_file`.
         site: The site; empty where it is of none.
         what: What was found, and what it means for the claim.
     """
@@ -88,10 +90,13 @@ def disagreements(given: Given, ledgers: Sequence[Appendix]) -> list[Disagreemen
             found += _unlisted(record, site, own)
             found += _uncharged(given, site, own)
             found += _other_plan(record, site, own)
+            found += _other_numbers(record, site, own)
+            found += _other_release(given, site, own)
         elif says_dp(record.privacy_by_site.get(site)):
             found.append(Disagreement("no_ledger", site, (
                 "the run's record repeats a claim of differential privacy by this site, and no ledger "
                 "of it was given. Nothing of the claim was checked.")))
+    found += _unlisted_sites(given, record)
     found += [Disagreement("other_site", one.name, (
         f"{one.audit.path} is of no site of this run. It says nothing of the run."))
         for one in ledgers if one.name not in record.sites]
@@ -118,16 +123,17 @@ def _unlisted(record: RunRecord, site: str, own: Sequence[Line]) -> Iterator[Dis
 
 def _uncharged(given: Given, site: str, own: Sequence[Line]) -> Iterator[Disagreement]:
     """Find held-out metrics of stages with DP that were never charged."""
-    charged = {line.stage for line in own if line.what == "metrics"}
+    charged = {(line.stage, line.round_index) for line in own if line.what == "metrics"}
     without = {line.stage for line in own if (line.kind, line.code) == ("note", "without_dp")}
-    stages = sorted({line.stage for line in given.metrics
-                     if (line.site, line.phase) == (site, "evaluate") and line.metrics
-                     and line.stage not in charged | without})
-    if stages:
+    lacking = sorted({(line.stage, line.round) for line in given.metrics
+                      if (line.site, line.phase) == (site, "evaluate") and line.metrics
+                      and line.stage not in without and (line.stage, line.round - 1) not in charged})
+    if lacking:
+        rounds = ", ".join(f"{stage} round {number}" for stage, number in lacking[:10])
         yield Disagreement("uncharged_metrics", site, (
-            f"metrics.jsonl has held-out metrics of this site in {', '.join(stages)}, and its ledger "
-            "charges none. They left without noise, or without account of it: no number here counts "
-            "them."))
+            f"metrics.jsonl has held-out metrics of this site in {len(lacking)} rounds ({rounds}"
+            f"{', ...' if len(lacking) > 10 else ''}), and its ledger charges none for them. They left "
+            "without noise, or without account of it: no number here counts them."))
     tasks = [] if given.record is None else [
         task for task, what in part_of(given.record, site).others if what == PROBES]
     if tasks and not without:
@@ -144,3 +150,53 @@ def _other_plan(record: RunRecord, site: str, own: Sequence[Line]) -> Iterator[D
         yield Disagreement("other_plan", site, (
             f"entry {other[0]} of its ledger names another plan for this run than the run's record "
             f"({len(other)} entries do). One of both is not of this run."))
+
+
+def _other_numbers(record: RunRecord, site: str, own: Sequence[Line]) -> Iterator[Disagreement]:
+    """Find noise, rates and ε that a site has told the coordinator, and its ledger has otherwise."""
+    account = record.privacy_by_site.get(site)
+    for stage, told in ({} if account is None else account.stages).items():
+        updates = [line.mechanism for line in own
+                   if (line.kind, line.stage, line.what) == ("settle", stage, "update")]
+        numbers = {(one.noise_multiplier, one.sample_rate, one.clip_norm, one.views)
+                   for one in updates if one is not None}
+        said = (told.noise_multiplier, told.sample_rate, told.clip_norm, told.views)
+        steps = sum(one.steps for one in updates if one is not None)
+        differs = bool(numbers) and numbers != {said}
+        if told.noise_multiplier is not None and (differs or told.steps > steps):
+            yield Disagreement("other_mechanism", site, (
+                f"the run's record has {told.steps} steps of this site in {stage}, with noise "
+                f"multiplier, sample rate, clip norm and views of {_numbers(said)}; its ledger has "
+                f"{steps}, with "
+                f"{' and '.join(map(_numbers, sorted(numbers, key=str))) or 'none'}. What it was "
+                "charged for is not what it told to have done."))
+        claims = [line.spent.pld for line in own if line.spent is not None]
+        total = told.epsilon_total
+        if total is not None and total > 0 and not any(
+                abs(claim - total) <= 1e-6 * (1 + total) for claim in claims):
+            yield Disagreement("other_epsilon", site, (
+                f"the run's record repeats an epsilon of {total:.4f} that this site told after "
+                f"{stage}, and no entry of its ledger claims that. The ledger, or the record, is not "
+                "whole."))
+
+
+def _numbers(values: Sequence[object]) -> str:
+    return "/".join("none" if value is None else f"{value:g}" for value in values)
+
+
+def _other_release(given: Given, site: str, own: Sequence[Line]) -> Iterator[Disagreement]:
+    """Find updates whose sha256 in the ledger is not that of what was sent."""
+    other = list(unlike(given.sent, site, own))
+    if other:
+        yield Disagreement("other_release", site, (
+            f"what this site sent in {'; '.join(other[:10])} has another sha256 than what its ledger "
+            "was charged for. Something left that no entry is about."))
+
+
+def _unlisted_sites(given: Given, record: RunRecord) -> Iterator[Disagreement]:
+    """Find sites whose results or manifests are there, and that the record does not name."""
+    seen = {line.site for line in given.metrics} | {one.site for one in given.sent}
+    for site in sorted(seen - set(record.sites)):
+        yield Disagreement("unlisted_site", "", (
+            f"results of {site} are in the run's folder, and run.json does not name that site. Nothing "
+            "here is said of its patients."))

@@ -16,8 +16,8 @@ SCHEMA = 1
 def document_json(doc: Document) -> dict[str, Any]:
     """Return an audit report as one JSON object; numbers that there are not are null."""
     return {
-        "schema": SCHEMA, "kind": "braing3n audit report", "version": doc.version, "holds": doc.holds,
-        "num_findings": doc.num_findings, "unit": "subject",
+        "schema": SCHEMA, "kind": "braing3n audit report", "version": doc.version,
+        "written": doc.written, "holds": doc.holds, "num_findings": doc.num_findings, "unit": "subject",
         "promises": [_promise(one) for one in doc.promises],
         "run": _run(doc),
         "epsilon": _parts(doc),
@@ -26,7 +26,7 @@ def document_json(doc: Document) -> dict[str, Any]:
         "releases": [{"site": row.site, "run": row.run, "stage": row.stage, "what": row.what,
                       "how": row.noised, "count": row.count, "unsettled": row.open_count}
                      for row in doc.releases],
-        "egress_manifests": None,
+        "egress_manifests": [row._asdict() for row in doc.sent] or None,
         "transfers": [{"stage": row.stage, "exchange": row.what, "asked": row.num_asked,
                        "answered": row.num_answered, "bytes_up": row.bytes_up,
                        "bytes_down": row.bytes_down} for row in doc.transfers],

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from braing3n.audit.report.accounts import (
@@ -22,6 +23,7 @@ from braing3n.audit.report.given import Given
 from braing3n.audit.report.participation import ExchangeRow, RefusalRow, exchanges, refusals
 from braing3n.audit.report.promises import Promise, cohort_promises, promises
 from braing3n.audit.report.releases import ReleaseRow, Transfer, releases, transfers
+from braing3n.audit.report.sent import SentRow, sent_rows
 from braing3n.audit.report.spending import Course, courses
 from braing3n.audit.report.uncovered import Gap, gaps
 
@@ -33,6 +35,7 @@ class Document:
     Attributes:
         given: The files.
         version: Of the software that wrote it.
+        written: When, UTC.
         ledgers: The ledgers as its appendix lists them.
         promises: What one patient of each site is promised.
         disagreements: What the run's record and the ledgers say differently.
@@ -42,6 +45,7 @@ class Document:
         parameters: How releases were noised.
         courses: What was spent over time.
         releases: What left each site.
+        sent: Replies, as their manifests have them.
         transfers: How much went to and fro.
         exchanges: Who took part in what.
         refusals: What was refused, by the ledgers.
@@ -52,6 +56,7 @@ class Document:
 
     given: Given
     version: str
+    written: str
     ledgers: tuple[Appendix, ...]
     promises: tuple[Promise, ...]
     disagreements: tuple[Disagreement, ...]
@@ -61,6 +66,7 @@ class Document:
     parameters: tuple[ParameterRow, ...]
     courses: tuple[Course, ...]
     releases: tuple[ReleaseRow, ...]
+    sent: tuple[SentRow, ...]
     transfers: tuple[Transfer, ...]
     exchanges: tuple[ExchangeRow, ...]
     refusals: tuple[RefusalRow, ...]
@@ -95,9 +101,10 @@ def examine(given: Given) -> Document:
     cohorts = [cohort for one in ledgers for cohort in cohort_promises(one)]
     rows = releases(given, ledgers)
     return Document(
-        given, _version(), tuple(ledgers), tuple(promised), tuple(differing), tuple(totals(cohorts)),
-        tuple(shares(cohorts)), tuple(limits(ledgers)), tuple(parameters(ledgers)),
-        tuple(courses(cohorts)), tuple(rows), tuple(transfers(given)),
+        given, _version(), _now(), tuple(ledgers), tuple(promised), tuple(differing),
+        tuple(totals(cohorts)), tuple(shares(cohorts)), tuple(limits(ledgers)),
+        tuple(parameters(ledgers)), tuple(courses(cohorts)), tuple(rows),
+        tuple(sent_rows(given.sent)), tuple(transfers(given)),
         () if given.record is None else tuple(exchanges(given.record)), tuple(refusals(ledgers)),
         tuple(digests), tuple(gaps(given, ledgers, promised, rows)), tuple(commands(given, ledgers)))
 
@@ -114,6 +121,10 @@ def _other_files(digests: Sequence[DigestRow]) -> list[Disagreement]:
     return [Disagreement("other_file", "", (
         f"{row.file} is not the file that run.json names as {row.what} ({row.kind}). Nothing here is "
         "said of it.")) for row in digests if row.is_equal is False]
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _version() -> str:

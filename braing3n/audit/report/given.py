@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from braing3n.audit.report.attacks import Attack, load_attacks
+from braing3n.audit.report.sent import FILE_NAME as MANIFESTS
+from braing3n.audit.report.sent import load_sent
 from braing3n.audit.verify import KEY_FILE, Verified, verify
 from braing3n.errors import ConfigError, OutputError
 from braing3n.files import digest_file
+from braing3n.manifests import Manifest
 from braing3n.report.run_folder import MetricLine, RunRecord, load_metrics, load_run
 
 LEDGER_FILE, RECEIPTS_FILE = "ledger.jsonl", "receipts.jsonl"
@@ -55,6 +58,7 @@ class Given:
         run: The run's folder; None where ledgers alone were given.
         record: Its run.json.
         metrics: Its metrics.jsonl.
+        sent: Manifests of what sites sent, as the coordinator has kept them.
         deliveries: (stage, what was sent to sites after it).
         verified: What came out of checking the ledgers.
         ledgers: The ledgers.
@@ -67,6 +71,7 @@ class Given:
     run: Path | None
     record: RunRecord | None
     metrics: tuple[MetricLine, ...]
+    sent: tuple[Manifest, ...]
     deliveries: tuple[tuple[str, Delivery], ...]
     verified: Verified
     ledgers: tuple[Path, ...]
@@ -105,9 +110,12 @@ def load_given(
                           found="neither", fix="name a folder with a run.json, or ledger.jsonl files")
     record = None if run is None else load_run(run)
     every = _distinct([*_receipts(run), *receipts])
+    ledgers, copies = _without_copies(ledgers)
     verified = verify(ledgers, every, keys)
+    verified = replace(verified, notes=(*verified.notes, *copies))
     read = [*_of_run(run), *ledgers, *(keys or _keys_beside(ledgers)), *every, *empirical]
     return Given(run, record, () if run is None else tuple(load_metrics(run)),
+                 () if run is None else load_sent(run),
                  () if run is None else _deliveries(run), verified, tuple(ledgers), tuple(every),
                  tuple(keys), tuple(load_attacks(empirical)), tuple(_file(path) for path in read))
 
@@ -115,6 +123,24 @@ def load_given(
 def _ledgers(run: Path | None, named: Sequence[Path]) -> list[Path]:
     found = [] if run is None else sorted((run / "sites").glob(f"*/{LEDGER_FILE}"))
     return _distinct([*found, *named])
+
+
+def _without_copies(ledgers: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return ledgers without those that begin another one as well, and a note on each of these."""
+    contents: dict[Path, bytes] = {}
+    for path in ledgers:
+        try:
+            contents[path] = path.read_bytes()
+        except OSError:
+            contents[path] = b""  # reading it as a ledger says why
+    kept, notes = list(ledgers), []
+    for path in ledgers:
+        longer = next((other for other in kept if other != path and contents[path]
+                       and contents[other].startswith(contents[path])), None)
+        if longer is not None:
+            kept.remove(path)
+            notes.append(f"{path} is {longer} or an older copy of it, and was left out")
+    return kept, notes
 
 
 def _receipts(run: Path | None) -> list[Path]:
@@ -131,7 +157,7 @@ def _keys_beside(ledgers: Sequence[Path]) -> list[Path]:
 
 def _of_run(run: Path | None) -> Iterator[Path]:
     if run is not None:
-        yield from (path for name in ("run.json", "plan.yaml", "metrics.jsonl")
+        yield from (path for name in ("run.json", "plan.yaml", "metrics.jsonl", MANIFESTS)
                     if (path := run / name).exists())
 
 

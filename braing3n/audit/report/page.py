@@ -13,6 +13,7 @@ from braing3n.audit.report.document import Document
 from braing3n.audit.report.spending import picture
 from braing3n.audit.report.words import Piece, Words, linked, words
 from braing3n.pages import data_uri, page_template
+from braing3n.report.departures import human_bytes
 from braing3n.report.privacy_table import starts_in_words
 from braing3n.report.run_folder import RunRecord
 
@@ -62,7 +63,7 @@ def html_of(doc: Document) -> str:
         points_left_out=any(len(course.points) > 11 for course in doc.courses),
         has_noised_losses=any(row.noised != "exact" and row.what == "updates of weights"
                               for row in doc.releases),
-        findings=list(finding_lines(doc)),
+        findings=list(finding_lines(doc)), human=human_bytes,
         notes={one.slug: [linked(note, one.target) for note in one.audit.notes] for one in doc.ledgers},
         attack_file={file.path: number for number, file in enumerate(doc.given.files, start=1)})
 

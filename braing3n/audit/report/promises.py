@@ -108,7 +108,8 @@ def _promise(site: str, record: RunRecord | None, ledgers: Sequence[Appendix], i
     says = _says(kind, part, account, cohorts)
     if not is_supported:
         says = words("the claim is NOT supported (", Piece("see what was found", "verification"),
-                     "); unless that is cleared up, what follows cannot be relied on: ", says)
+                     "); unless that is cleared up, what follows cannot be relied on, and more may "
+                     "have been spent than any number in it says: ", says)
     return Promise(site, kind, is_supported, None if part is None else part.is_in_model, cohorts,
                    says)
 
@@ -116,7 +117,8 @@ def _promise(site: str, record: RunRecord | None, ledgers: Sequence[Appendix], i
 def _kind_of_site(part: Part | None, account: SiteAccount | None, ledgers: Sequence[Appendix],
                   cohorts: Sequence[CohortPromise]) -> Kind:
     """Return what a site's patients are promised, at the weakest."""
-    absent: Kind = "refused" if part is None or part.refused else "silent"
+    has_refused = any(line.kind == "refuse" for one in ledgers for _, line in one.audit.lines)
+    absent: Kind = "refused" if (has_refused if part is None else part.refused) else "silent"
     if not ledgers:
         if says_dp(account):
             return "unchecked"
@@ -142,6 +144,8 @@ def _says(kind: Kind, part: Part | None, account: SiteAccount | None,
     own = tuple(part for one in cohorts for part in words(_of_cohort(one), ". "))[:-1]
     if kind not in ("refused", "silent"):
         return own
+    if part is None and kind == "silent":
+        return own or words("this ledger lists no release and no refusal: nothing was spent yet")
     nothing = words(Piece("refused" if kind == "refused" else "no answer", PARTICIPATION), (
         ": nothing of it is in the model" if part is not None else ": this ledger lists no release"),
         _reasons(part))

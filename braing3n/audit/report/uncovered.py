@@ -115,7 +115,7 @@ def _people(promised: Sequence[Promise]) -> Iterator[Gap]:
             "Each ε is for one site's releases. For a patient of several of them they add up, and so "
             "do the δ" + (f"; for one who was also at {listed(none)}, no ε holds" if none else "")
             + ". Whether there are such patients cannot be checked without sharing something."))
-    cohorts = [one for one in promised if len(one.cohorts) > 1]
+    cohorts = [one for one in promised if len({part.cohort for part in one.cohorts}) > 1]
     if cohorts:
         yield Gap("cohorts", "Several accounts of one site", words(
             f"{listed(one.site for one in cohorts)} counts patients under more than one cohort. For a "
@@ -171,7 +171,15 @@ def _not_given(given: Given) -> Iterator[Gap]:
     yield Gap("no_memorisation", "Memorisation", words(
         "No memorisation result was given: whether generated scans resemble training scans was not "
         "looked at for this report."))
-    yield Gap("no_manifests", "Manifests of what left", words(
-        "This version writes no egress manifests. What left is told by ledgers, with the sha256 of "
-        "each release, and by the run's record; what a site sent beside that stands in its own "
-        "site.log."))
+    if not given.sent:
+        yield Gap("no_manifests", "Manifests of what left", words(
+            "No manifests were given. What left is told by ledgers, with the sha256 of each release, "
+            "and by the run's record; what a site sent beside that stands in its own egress.jsonl."))
+    yield Gap("earlier", "Earlier, and elsewhere", words(
+        "Training on the same patients under another cohort name, with another state folder, or by "
+        "other software, is in none of these files."))
+    if given.verified.ledgers and not given.keys:
+        yield Gap("keys", "Keys", words(
+            "Each ledger was checked with the public key that lay beside it. Who can replace a ledger "
+            "can replace that as well: compare it with what the hospital tells you by another way "
+            "(--pubkey)."))

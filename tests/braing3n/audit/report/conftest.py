@@ -15,7 +15,7 @@ import torch
 
 from braing3n.audit.report.command import write_audit_report
 from braing3n.files import digest_file
-from braing3n.privacy.ledger import open_ledger
+from braing3n.privacy.ledger import load_history, open_ledger
 from braing3n.weights import digest_state, save_weights
 
 SITES = ["site-a", "site-b", "site-c", "site-d"]
@@ -89,13 +89,19 @@ def make(folder: Path, site: Any, coordinator: Any) -> None:
     told = type(coordinator)(folder)
     (folder / "run.json").write_text(json.dumps(record_of(folder)))
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in metric_lines()))
-    for name, noise in (("site-a", 1.5), ("site-b", 3.0)):
+    record = json.loads((folder / "run.json").read_text())
+    for name, noise in (("site-a", 1.5), ("site-b", 1.5)):
         one = type(site)(folder / "sites", name)
         one.decide(8.0)
         for number in range(2):
             one.work(number, coordinator=told, noise_multiplier=noise)
         one.work(0, stage="decoder", coordinator=told, noise_multiplier=noise)
         one.work(1, stage="decoder", what="moments", coordinator=told, noise_multiplier=4.0)
+        spent = {entry.stage: entry.spent.pld for entry in load_history(one.folder).entries
+                 if entry.spent is not None}
+        for stage_name, total in spent.items():
+            record["privacy_by_site"][name]["stages"][stage_name]["epsilon_total"] = total
+    (folder / "run.json").write_text(json.dumps(record))
     refusing = type(site)(folder / "sites", "site-d")
     refusing.decide(0.1)
     with open_ledger(refusing.folder, clock=refusing.clock) as ledger:

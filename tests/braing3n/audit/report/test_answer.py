@@ -15,7 +15,8 @@ UNIT = ("-differential privacy for one patient of this site, over all that this 
 
 def test_programs_are_told_the_same(template: Path, answer: Any, promise: Any) -> None:
     assert answer.keys() == {
-        "schema", "kind", "version", "holds", "num_findings", "unit", "promises", "run", "epsilon",
+        "schema", "kind", "version", "written", "holds", "num_findings", "unit", "promises", "run",
+        "epsilon",
         "parameters", "releases", "egress_manifests", "transfers", "participation", "refusals",
         "digests", "verification", "disagreements", "empirical", "memorisation", "not_covered",
         "commands", "files"}

@@ -48,7 +48,7 @@ def test_every_epsilon_is_a_link_to_something_that_is_there(template: Path, read
         for spent in accounts_of(template / "sites" / site / "ledger.jsonl", None):
             each = [spent.bounds, *(share.bounds for parts in spent.shares.values() for share in parts)]
             epsilons |= {up(value) for found in each for value in found} | {up(spent.claimed.pld)}
-    assert len(epsilons) > 10
+    assert len(epsilons) >= 10
     unlinked = " ".join(page.outside)
     assert [epsilon for epsilon in epsilons if epsilon in unlinked] == []
     assert re.findall(r"(?<![\d./])\d+\.\d{4}\b", unlinked) == []  # nor any other number told so
@@ -93,7 +93,7 @@ def test_a_ledger_that_does_not_hold_comes_before_any_number(
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
     page, html = page_of(federation)
     first, second = page.text[:2]
-    assert first.startswith("The claim of privacy is NOT supported")
+    assert first.startswith("Not all that is claimed is supported")
     assert "site-b" in first
     assert "site-a" not in first
     assert re.search(r"\d\.\d", first) is None
@@ -136,7 +136,7 @@ def test_bounds_of_attacks_stand_beside_the_claim(
     assert "below the claim" in html
     assert page.targets <= set(page.ids)
     page, html = page_of(template, empirical=[good, bad])
-    assert page.text[0].startswith("The claim of privacy is NOT supported")
-    assert "an attack on the training code found more than the code claims" in page.text[0]
+    assert page.text[0].startswith("Not all that is claimed is supported")
+    assert "an attack on the training code speaks against it" in page.text[0]
     answer = answer_of(template, empirical=[good, bad])
     assert (answer["holds"], answer["num_findings"], len(answer["empirical"])) == (False, 1, 2)
