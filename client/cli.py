@@ -8,6 +8,7 @@ from rich.console import Console
 
 from client.approve_cli import approve
 from client.budget_cli import app as budget
+from client.enrol_cli import accept, init, keygen, request
 from client.outbox_cli import outbox
 from client.prepare import cache_key, prepare
 
@@ -19,6 +20,8 @@ app.command()(prepare)
 app.command()(cache_key)
 app.command()(outbox)
 app.command()(approve)
+for command in (init, keygen, request, accept):
+    app.command()(command)
 app.add_typer(budget, name="budget")
 
 _SHOWN = 10
@@ -72,8 +75,11 @@ def check(
     """
     from braing3n.preflight.command import run_check  # noqa: PLC0415  # keeps --help fast
     from client.checking import look_at_site  # noqa: PLC0415
+    from client.network_folder import tell_enrolment  # noqa: PLC0415
 
-    raise typer.Exit(run_check(look_at_site(config), prints_json=as_json, html=html))
+    look = look_at_site(config)
+    tell_enrolment(config)
+    raise typer.Exit(run_check(look, prints_json=as_json, html=html))
 
 
 def _open_source(source: Path) -> tuple[Path, frozenset[Path], list[Path]]:

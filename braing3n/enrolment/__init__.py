@@ -1,0 +1,4 @@
+"""How a hospital joins a consortium: small signed files that people mail, and words that they compare.
+
+No network is used here. The server's side is in `server.enrolling`, a site's in `client.joining`.
+"""
