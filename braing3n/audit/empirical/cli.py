@@ -2,6 +2,8 @@
 
 import json
 import sys
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,12 +75,23 @@ def empirical(
     raise typer.Exit(0 if audit.holds else 1)
 
 
+def provenance() -> dict[str, str]:
+    """Return which code was audited, by the digest that sites tell the coordinator, and when."""
+    from braing3n.protocol import code_digest, software_version  # noqa: PLC0415  # keeps --help fast
+
+    # Found and not imported: what is audited is in this package, what a site runs is in both.
+    folders = [Path(spec.origin).parent for spec in map(find_spec, ("braing3n", "client"))
+               if spec is not None and spec.origin is not None]
+    return {"version": software_version(), "code_digest": code_digest(folders),
+            "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
 def tell(audit: "EmpiricalAudit", out: Path | None, *, as_json: bool) -> None:
     """Print what an audit came to, and write it to a file."""
     from braing3n.audit.empirical.result import audit_lines  # noqa: PLC0415  # keeps --help fast
     from braing3n.files import write_text  # noqa: PLC0415
 
-    content = json.dumps(audit.as_json(), allow_nan=False)
+    content = json.dumps(audit.as_json() | provenance(), allow_nan=False)
     if out is not None:
         write_text(out, content + "\n")
         sys.stderr.write(f"audit: {out}\n")

@@ -65,6 +65,9 @@ class AttackRecord(_Part):
     canaries: Canaries
     confidence: float
     seed: int
+    version: str = ""
+    code_digest: str = ""
+    time: str = ""
 
     @property
     def speaks_against(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from braing3n.audit.empirical.cli import empirical
+from braing3n.audit.empirical.cli import empirical, provenance
 from braing3n.errors import ConfigError
 from braing3n.privacy.noise import SecureRandom
 
@@ -57,3 +57,14 @@ def test_text_tells_bounds_and_diagnostics_and_the_false_alarms(pocket: None) ->
 def test_noise_is_given_once() -> None:
     found = call("--noise-multiplier", "0.9", "--epsilon", "3")
     assert isinstance(found.exception, ConfigError)
+
+
+def test_it_says_which_code_was_audited_as_sites_say_it() -> None:
+    from braing3n.protocol import code_digest
+    from server.roster import expected_code_digest
+
+    told = provenance()
+    assert told["code_digest"] == expected_code_digest()
+    assert told["code_digest"] != code_digest([])
+    assert told["time"].endswith("Z")
+    assert told["version"]
