@@ -63,6 +63,6 @@ def _ledger_key(config: SiteConfig) -> tuple[PublicKey, bool]:
     """
     path, key_path, public = (config.state_dir / name for name in (FILE_NAME, KEY_NAME, PUBLIC_NAME))
     is_new = not key_path.exists()
-    if not is_begun(path, key_path, public, is_known=False, trace=None) and not path.exists():
+    if not is_begun(path, key_path, public, None) and not path.exists():
         create(path, b"")
     return open_key(key_path).public, is_new

@@ -4,7 +4,7 @@
 and `ledger.lock` keeps a second writer out. A ledger has one key for good.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +17,9 @@ from braing3n.plan import StageName
 from braing3n.privacy.ledger_entry import (
     BEGUN,
     BUDGET,
-    NOTHING,
     TIME_FORMAT,
     TORN,
     Entry,
-    Head,
     MechanismRecord,
     SpentRecord,
     What,
@@ -196,7 +194,7 @@ class Ledger(History):
 
 @contextmanager
 def open_ledger(
-    folder: Path, *, known: Iterable[Head] = (), trace: Path | None = None, wait_s: float = 10.0,
+    folder: Path, *, trace: Path | None = None, wait_s: float = 10.0,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> Iterator[Ledger]:
     """Open a site's ledger for writing, and begin one at a new site.
@@ -206,7 +204,6 @@ def open_ledger(
 
     Args:
         folder: The site's own folder.
-        known: Heads that others have receipts of; the ledger must have had each.
         trace: What only a site with a ledger has, where it is there; then no other ledger is begun.
         wait_s: How long to wait for another process that has it open.
         clock: What time it is.
@@ -215,14 +212,12 @@ def open_ledger(
         The ledger, which nobody else writes to meanwhile.
 
     Raises:
-        LedgerError: It is damaged, gone, rolled back, or in use; or it cannot be written.
+        LedgerError: It is damaged, gone or in use, or cannot be written.
         ConfigError: Its key is unusable; see `braing3n.signing.open_key`.
     """
     with alone(folder, wait_s):
-        heads = [head for head in known if head != NOTHING]
-        key = _begin(folder, is_known=bool(heads), trace=trace)
+        key = _begin(folder, trace)
         ledger = Ledger(folder / FILE_NAME, key, clock)
-        _check_heads(folder / FILE_NAME, ledger, heads)
         ledger._cut_torn()
         if not ledger.entries:
             ledger.note(BEGUN)
@@ -259,7 +254,7 @@ def load_own_history(folder: Path, *, trace: Path | None = None) -> History | No
         ConfigError: Its key is unusable, or another one's.
     """
     path, key_path, public_path = (folder / name for name in (FILE_NAME, KEY_NAME, PUBLIC_NAME))
-    if not is_begun(path, key_path, public_path, is_known=False, trace=trace):
+    if not is_begun(path, key_path, public_path, trace):
         return None
     key = open_key(key_path)
     if public_path.exists():
@@ -275,24 +270,15 @@ def _verified(path: Path, content: bytes, public_key: PublicKey) -> History:
     return history
 
 
-def _begin(folder: Path, *, is_known: bool, trace: Path | None) -> SigningKey:
+def _begin(folder: Path, trace: Path | None) -> SigningKey:
     """Return the ledger's key, after beginning a ledger where there was none."""
     path, key_path, public_path = (folder / name for name in (FILE_NAME, KEY_NAME, PUBLIC_NAME))
-    if not is_begun(path, key_path, public_path, is_known=is_known, trace=trace) and not path.exists():
+    if not is_begun(path, key_path, public_path, trace) and not path.exists():
         create(path, b"")
     key = open_key(key_path)
     if public_path.exists():
         key.publish(public_path)
     return key
-
-
-def _check_heads(path: Path, history: History, heads: Iterable[Head]) -> None:
-    for head in heads:
-        if not history.holds(head):
-            raise LedgerError(f"{path} is not the ledger that others have receipts of",
-                              expected=f"entry {head.seq} with sha256 {head.digest}",
-                              found="another entry" if head.seq <= history.head.seq else
-                              f"only {history.head.seq + 1} entries", fix=RESTORE)
 
 
 def _damaged(path: Path, history: History) -> LedgerError:

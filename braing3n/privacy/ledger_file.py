@@ -57,7 +57,7 @@ def _make(folder: Path) -> None:
         os.close(above)
 
 
-def is_begun(path: Path, key: Path, public: Path, *, is_known: bool, trace: Path | None) -> bool:
+def is_begun(path: Path, key: Path, public: Path, trace: Path | None) -> bool:
     """Return whether there is a ledger that has entries, after checking that nothing of it is lost.
 
     The empty file is there before the key, the key before the first entry, and that before the
@@ -67,13 +67,12 @@ def is_begun(path: Path, key: Path, public: Path, *, is_known: bool, trace: Path
         path: The ledger.
         key: Its secret key.
         public: Its public key.
-        is_known: Whether others have seen it.
         trace: What only a site with a ledger has, where there is that.
 
     Raises:
         LedgerError: It is gone or empty, or the key is.
     """
-    was_begun = is_known or trace is not None or public.exists()
+    was_begun = trace is not None or public.exists()
     used = "the ledger of what this site has spent, as it was in use"
     if not path.exists():
         if was_begun or key.exists():

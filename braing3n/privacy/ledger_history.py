@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from braing3n.errors import LedgerError
 from braing3n.files import digest_bytes
-from braing3n.plan import StageName
 from braing3n.privacy.events import Event
-from braing3n.privacy.ledger_entry import BUDGET, NOTHING, WITHOUT_DP, Entry, Head, What, parse_line
+from braing3n.privacy.ledger_entry import BUDGET, NOTHING, WITHOUT_DP, Entry, Head, parse_line
 from braing3n.signing import PublicKey
 
 # In these a settle says what its reserve said.
@@ -37,11 +36,6 @@ def split_lines(content: bytes) -> tuple[list[bytes], bytes]:
     return lines, torn
 
 
-def verify_lines(lines: Iterable[bytes], public_key: PublicKey) -> list[Finding]:
-    """Return what is wrong with a ledger's lines; see `History` for the rules."""
-    return History(lines, public_key).findings
-
-
 class Decided(NamedTuple):
     """What a hospital has decided that may be spent on a cohort."""
 
@@ -64,7 +58,7 @@ class History:
       run, stage, round, cohort, release, plan, weights and mechanism, with as many steps at most.
 
     So whatever is changed, left out, moved or put in between is found. Lines that are missing at
-    the end are not: for that, a head is needed that was given to somebody else; see `holds`.
+    the end are not: for that, a head is needed that was given to somebody else.
 
     Everything ever reserved counts as spent: as the settle says where there is one, in full where
     there is none.
@@ -108,10 +102,6 @@ class History:
                               fix="find out whether it was cut short or restored from a backup")
         return NOTHING if seq == -1 else Head(seq=seq, digest=self._digests[seq])
 
-    def holds(self, head: Head) -> bool:
-        """Tell whether the ledger once had this head. If not, it was cut, rolled back or forked."""
-        return head.seq < len(self._digests) and self.head_at(head.seq) == head
-
     def events(self, cohort: str) -> list[Event]:
         """Return all that was ever spent on a cohort, in order of the reserves."""
         return [self._settles.get(seq, reserve).event()
@@ -120,14 +110,6 @@ class History:
     def open_reserves(self) -> list[Entry]:
         """Return the reserves that were never settled. They count in full."""
         return [entry for seq, entry in self._reserves.items() if seq not in self._settles]
-
-    def reserved(self, run: str, stage: StageName, round_index: int, what: What) -> Entry | None:
-        """Return the last reserve of a release, settled or not."""
-        return _last(self._reserves.values(), run, stage, round_index, what)
-
-    def settled(self, run: str, stage: StageName, round_index: int, what: What) -> Entry | None:
-        """Return the last settle of a release."""
-        return _last(self._settles.values(), run, stage, round_index, what)
 
     def without_dp(self, cohort: str) -> list[Entry]:
         """Return the notes of releases without DP on a cohort: from the first on, it has no ε."""
@@ -190,11 +172,3 @@ class History:
             self._reserves[entry.seq] = entry
         elif entry.kind == "settle" and entry.reserves is not None:
             self._settles.setdefault(entry.reserves, entry)
-
-
-def _last(entries: Iterable[Entry], run: str, stage: StageName, round_index: int, what: What,
-          ) -> Entry | None:
-    wanted = (run, stage, round_index, what)
-    of_it = [entry for entry in entries
-             if (entry.run, entry.stage, entry.round_index, entry.what) == wanted]
-    return max(of_it, key=lambda entry: entry.seq, default=None)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from braing3n.errors import LedgerError
 from braing3n.privacy.ledger import open_ledger
-from braing3n.privacy.ledger_entry import NOTHING, Entry, Head, MechanismRecord, SpentRecord
-from braing3n.privacy.ledger_history import History, split_lines, verify_lines
+from braing3n.privacy.ledger_entry import Entry, Head, MechanismRecord, SpentRecord
+from braing3n.privacy.ledger_history import History, split_lines
 from braing3n.signing import PublicKey, SigningKey
 
 STEPS = MechanismRecord(name="poisson_gaussian", sample_rate=0.1, noise_multiplier=1.5, steps=10,
@@ -43,7 +43,7 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, PublicKey]:
 
 def is_found(content: bytes, key: PublicKey) -> bool:
     lines, torn = split_lines(content)
-    return bool(torn) or bool(verify_lines(lines, key))
+    return bool(torn) or bool(History(lines, key).findings)
 
 
 def test_a_valid_ledger_holds_by_a_check_that_shares_no_code(valid: tuple[bytes, PublicKey]) -> None:
@@ -178,14 +178,16 @@ def test_lines_missing_at_the_end_are_found_with_a_receipt_only(
     for kept in range(len(lines) + 1):
         cut = History(lines[:kept], key)
         assert not cut.findings  # by itself it is a ledger like any other
-        assert cut.holds(receipt) == (kept > 5)
         assert cut.head == whole.head_at(kept - 1)
-        assert cut.holds(NOTHING)
+        if kept > 5:
+            assert cut.head_at(5) == receipt
+            continue
+        with pytest.raises(LedgerError, match="no such entry"):
+            cut.head_at(5)
     with pytest.raises(LedgerError, match="no such entry"):
         whole.head_at(len(lines))
     with pytest.raises(LedgerError, match="no such entry"):
         whole.head_at(-2)
-    assert not whole.holds(Head(seq=5, digest="1" * 64))
 
 
 def signed(key: SigningKey, before: list[bytes], **fields: object) -> bytes:
@@ -206,7 +208,7 @@ def ledger_of(*entries: dict[str, object], key: SigningKey = KEY) -> list[bytes]
 
 
 def codes(lines: list[bytes]) -> list[tuple[str, int]]:
-    return [(code, seq) for code, seq, _ in verify_lines(lines, KEY.public)]
+    return [(code, seq) for code, seq, _ in History(lines, KEY.public).findings]
 
 
 RESERVE = {"kind": "reserve", **COST}
@@ -249,7 +251,7 @@ def test_a_reserve_is_settled_once_and_by_itself() -> None:
 
 def test_a_ledger_signed_again_with_another_key_is_refused() -> None:
     lines = ledger_of(RESERVE, SETTLE, key=OTHER)
-    assert verify_lines(lines, OTHER.public) == []
+    assert History(lines, OTHER.public).findings == []
     assert codes(lines) == [("key", 0), ("signature", 0), ("key", 1), ("signature", 1)]
     # One that claims the right key's id.
     forged = ledger_of({**RESERVE, "key_id": KEY.public.key_id}, key=OTHER)
@@ -276,22 +278,6 @@ def test_everything_reserved_is_spent_and_a_settle_says_how_much_of_it() -> None
     assert spent == {"patients": [(0, 10), (1, 7)], "others": [(2, 10)]}
     assert history.events("nobody") == []
     assert [entry.seq for entry in history.open_reserves()] == [0, 2]
-
-
-def test_a_release_is_found_by_run_stage_round_and_kind() -> None:
-    history = History(ledger_of(
-        RESERVE, {**RESERVE, "what": "moments"}, {**SETTLE, "reserves": 0}, RESERVE), KEY.public)
-    assert not history.findings
-    place = ("run-1", "pretrain", 0)
-    reserved, settled = history.reserved(*place, "update"), history.settled(*place, "update")
-    assert reserved is not None
-    assert settled is not None
-    assert (reserved.seq, settled.seq) == (3, 2)
-    assert history.settled(*place, "moments") is None
-    assert history.reserved(*place, "moments") is not None
-    for other in (("run-2", "pretrain", 0), ("run-1", "decoder", 0), ("run-1", "pretrain", 1)):
-        assert history.reserved(*other, "update") is None
-        assert history.settled(*other, "update") is None
 
 
 def test_a_release_without_dp_is_known_by_its_cohort() -> None:
