@@ -70,8 +70,10 @@ def _exact(given: Given, rows: Sequence[ReleaseRow]) -> Iterator[Gap]:
             "). So did the numbers of training scans that their updates are weighted by, unless the "
             "site's settings withhold them."))
     elif given.record is not None:
+        trained = any(stage.participation for stage in given.record.stages)
         yield Gap("exact_metrics", "Metrics that were released exactly", words(
-            "None that metrics.jsonl knows of."))
+            "Not known: rounds were trained, and metrics.jsonl has none of them."
+            if trained and not given.metrics else "None that metrics.jsonl knows of."))
     probed = sorted({site for task in (given.record.probes.tasks if given.record else {}).values()
                      for site in task.sites})
     if probed:

@@ -191,3 +191,10 @@ def test_what_was_sent_is_told_from_manifests_and_held_to_the_ledger(
     (found,) = answer_of(federation)["disagreements"]
     assert (found["code"], found["site"]) == ("other_release", "site-a")
     assert "pretrain, round 1 (entry 3)" in found["what"]
+
+
+def test_an_emptied_metrics_file_does_not_mean_that_nothing_left(federation: Path, answer_of: Any,
+                                                                 ) -> None:
+    (federation / "metrics.jsonl").write_bytes(b"")
+    gaps = {gap["code"]: gap["says"] for gap in answer_of(federation)["not_covered"]}
+    assert gaps["exact_metrics"].startswith("Not known")
