@@ -21,10 +21,12 @@ class Contribution:
     Attributes:
         gradient: By name; a parameter that the loss does not depend on is left out.
         loss: The loss's coordinate.
+        norm: The gradient's L2 norm before it is clipped, over what it is clipped to.
     """
 
     gradient: dict[str, Tensor]
     loss: float
+    norm: float
 
 
 def clipped_gradient(objective: Objective, inputs: Inputs, privacy: StagePrivacy) -> Contribution:
@@ -40,26 +42,27 @@ def clipped_gradient(objective: Objective, inputs: Inputs, privacy: StagePrivacy
     gradient = {name: part for name, part in zip(named, found, strict=True) if part is not None}
     norm = math.sqrt(sum(float(part.double().square().sum()) for part in gradient.values()))
     if not (math.isfinite(norm) and math.isfinite(loss.item())):
-        return Contribution({}, 0.0)
+        return Contribution({}, 0.0, math.nan)
     factor = min(1.0, scale / norm) if norm else 1.0
     share = min(max(loss.item() / privacy.loss_bound, 0.0), 1.0)
     return Contribution({name: factor * part for name, part in gradient.items()},
-                        LOSS_SHARE * scale * share)
+                        LOSS_SHARE * scale * share, norm / scale)
 
 
 def exact_sum(
     objective: Objective, subjects: Iterable[Inputs], privacy: StagePrivacy
-) -> tuple[Tensor, float]:
-    """Return the (d,) sum of clipped gradients, and the loss's coordinate."""
+) -> tuple[Tensor, float, tuple[float, ...]]:
+    """Return the (d,) sum of clipped gradients, the loss's coordinate, and norms before clipping."""
     named = trained(objective.network)
     sums = {name: torch.zeros_like(parameter) for name, parameter in named.items()}
-    loss = 0.0
+    loss, norms = 0.0, []
     for inputs in subjects:
         one = clipped_gradient(objective, inputs, privacy)
         loss += one.loss
+        norms.append(one.norm)
         for name, part in one.gradient.items():
             sums[name] += part
-    return flat(objective.network, sums), loss
+    return flat(objective.network, sums), loss, tuple(norms)
 
 
 def flat(network: nn.Module, gradient: Mapping[str, Tensor]) -> Tensor:

@@ -60,7 +60,7 @@ def sum_error(
     """Compare the engine's clipped sum with the auditor's; arguments as of `one_patients_reach`."""
     found = clipped_sum(objective.network, objective.losses, patients, privacy=privacy, engine=engine,
                         microbatch=microbatch)
-    exact, loss = exact_sum(objective, patients, privacy)
+    exact, loss, _ = exact_sum(objective, patients, privacy)
     error = math.hypot(float((flat(objective.network, found.sums) - exact).double().norm()),
                        found.loss - loss) / privacy.clip_norm
     return Diagnostic(_finite(error), 0.0, None, error <= 1e-3 * len(patients),

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from braing3n.budget import EngineName
 from braing3n.plan import StageName
 from braing3n.presets import PresetName
+
+# Of the histogram of norms over the clip norm.
+_EDGES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class EmpiricalAudit:
         confidence: 1 − the probability that correct training fails the audit, all checks together.
         seed: Of everything.
         seconds: That it took.
+        norms: Of drawn patients' gradients before clipping, over what they are clipped to; NaN for one
+            that is not finite.
     """
 
     stage: StageName
@@ -93,6 +99,14 @@ class EmpiricalAudit:
     confidence: float
     seed: int
     seconds: float
+    norms: tuple[float, ...] = ()
+
+    @property
+    def norm_counts(self) -> dict[str, int]:
+        """The histogram of `norms`; those above 1 were clipped."""
+        counts = {f"{low:g} to {high:g}": sum(low <= norm < high for norm in self.norms)
+                  for low, high in pairwise(_EDGES)}
+        return counts | {"not finite": sum(not math.isfinite(norm) for norm in self.norms)}
 
     @property
     def caught_by(self) -> frozenset[str]:
@@ -127,6 +141,7 @@ class EmpiricalAudit:
                 "holds": one.holds, "statistic": _number(one.statistic), "expected": one.expected,
                 "p_value": _number(one.p_value), "meaning": one.meaning}
                 for name, one in self.diagnostics.items()},
+            "gradient_norms": self.norm_counts,
             "canaries": {"all": self.canaries[0], "included": self.canaries[1]},
             "confidence": self.confidence, "false_alarm_rate": 1 - self.confidence,
             "seed": self.seed, "seconds": round(self.seconds, 1)}
@@ -149,6 +164,11 @@ def audit_lines(audit: EmpiricalAudit) -> list[str]:
     lines += _table([(name, f"{one.statistic:.4g}", "holds" if one.holds else "FAILS",
                       f"{one.meaning}; {one.expected:.4g} is right") for name, one in
                      audit.diagnostics.items()])
+    clipped = sum(norm > 1 for norm in audit.norms)
+    lines.append(f"norms of drawn patients' gradients over the clip norm ({clipped} of "
+                 f"{len(audit.norms)} were clipped): " + ", ".join(
+                     f"{count} from {bin_}" if bin_ != "not finite" else f"{count} not finite"
+                     for bin_, count in audit.norm_counts.items() if count))
     lines += [f"against it: {reason}" for reason in audit.reasons]
     lines.append(
         f"{'nothing speaks against the claim' if audit.holds else 'the claim does not hold'} (correct "

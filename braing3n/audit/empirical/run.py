@@ -97,7 +97,7 @@ def audit(
     return EmpiricalAudit(
         settings.stage, settings.engine, settings.preset, _claim(settings), _bounds(settings, scored),
         diagnostics, (len(canaries), int(included.sum())), settings.confidence, settings.seed,
-        time.monotonic() - began)
+        time.monotonic() - began, tuple(norm for step in steps for norm in step.norms))
 
 
 def level_of(settings: Settings) -> float:

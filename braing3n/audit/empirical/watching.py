@@ -30,6 +30,7 @@ class Step:
     Attributes:
         round_index: The round that it belongs to.
         drawn: Who was drawn, by pseudonym.
+        norms: Norms of their gradients before clipping, over what they are clipped to.
         num_coordinates: d.
         mean_square: Mean square of the noise over all d coordinates; 1 is what is claimed.
         by_parameter: By name: the noise's sum of squares, and the number of coordinates.
@@ -43,6 +44,7 @@ class Step:
 
     round_index: int
     drawn: tuple[str, ...]
+    norms: tuple[float, ...]
     num_coordinates: int
     mean_square: float
     by_parameter: dict[str, tuple[float, int]]
@@ -107,7 +109,7 @@ class Watcher:
     def on_gradient(self, gradient: dict[str, Tensor]) -> None:
         """Take a step's gradient, as the optimiser is about to use it."""
         subjects = [subject for subject, _ in self._objective.drawn]
-        exact, self._loss = exact_sum(
+        exact, self._loss, norms = exact_sum(
             self._objective, [inputs for _, inputs in self._objective.drawn], self._privacy)
         self._objective.drawn.clear()
         network = self._objective.network
@@ -116,7 +118,7 @@ class Watcher:
         found, spread = self._source.measure(released)
         stride = max(1, len(noise) // SKETCH)
         self.steps.append(Step(
-            self._round_index, tuple(subjects), len(noise),
+            self._round_index, tuple(subjects), norms, len(noise),
             float(noise.double().square().mean()), _by_parameter(network, noise),
             noise[::stride].double().numpy(), float(released @ exact) / self._deviation**2,
             float(exact @ exact) / self._deviation**2, float("nan"), found, spread))

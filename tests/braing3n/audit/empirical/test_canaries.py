@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from braing3n.audit.empirical.canaries import Canaries, GradientCanaries, InputCanaries
-from braing3n.audit.empirical.exact import clipped_gradient, exact_sum, flat
+from braing3n.audit.empirical.exact import clipped_gradient, exact_sum, flat, trained
 from braing3n.audit.empirical.made import MadeSubjects, made_plan, made_privacy, open_made
 from braing3n.audit.empirical.watching import Watched
 from braing3n.objectives import StageObjective
 from braing3n.plan import StageName
+from braing3n.privacy.clipping import LOSS_SHARE
 from braing3n.privacy.dpsgd import clipped_sum
 from braing3n.privacy_plan import StagePrivacy
 
@@ -88,9 +89,16 @@ def test_the_auditors_own_sum_is_the_engines(pocket: None) -> None:
               for example in made.ordinary[:3]]
     theirs = clipped_sum(objective.network, objective.losses, inputs, privacy=privacy, engine="loop",
                          microbatch=1)
-    ours, loss = exact_sum(objective, inputs, privacy)
+    ours, loss, norms = exact_sum(objective, inputs, privacy)
     torch.testing.assert_close(ours, flat(objective.network, theirs.sums), rtol=1e-4, atol=1e-7)
     assert loss == pytest.approx(theirs.loss, rel=1e-5)
+    scale = privacy.clip_norm / math.sqrt(1 + LOSS_SHARE**2)
+    for norm, own in zip(norms, inputs, strict=True):
+        gradient = torch.autograd.grad(objective.losses(own).mean(), list(
+            trained(objective.network).values()), allow_unused=True)
+        length = math.sqrt(sum(float(part.double().square().sum()) for part in gradient
+                               if part is not None))
+        assert norm == pytest.approx(length / scale, rel=1e-5)
 
 
 def test_a_patient_that_is_not_finite_gives_the_auditor_nothing(pocket: None) -> None:

@@ -25,7 +25,8 @@ def a_step(seed: int) -> Step:
     rng = np.random.default_rng(seed)
     noise, exact = rng.normal(size=SIZE), rng.normal(size=SIZE)
     return Step(
-        round_index=0, drawn=tuple(f"sub-{n:04d}" for n in range(1 + seed)), num_coordinates=SIZE,
+        round_index=0, drawn=tuple(f"sub-{n:04d}" for n in range(1 + seed)), norms=(),
+        num_coordinates=SIZE,
         mean_square=float(np.square(noise).mean()),
         by_parameter={"weight": (float(np.square(noise[:300]).sum()), 300),
                       "bias": (float(np.square(noise[300:]).sum()), 100)},

@@ -79,3 +79,14 @@ def test_an_audit_that_says_nothing_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=what):
         small_audit(**change)
+
+
+def test_norms_before_clipping_are_counted(small_audit: Audit) -> None:
+    """Canaries of the loop have a norm of ten times the clip norm; ordinary patients have their own."""
+    audit = small_audit("diffusion", steps=8, canaries=32)
+    counts = audit.norm_counts
+    assert sum(counts.values()) == len(audit.norms) > 20
+    assert counts["8 to 16"] > 10
+    assert counts["not finite"] == 0
+    assert max(audit.norms) < 16
+    assert audit.as_json()["gradient_norms"] == counts
