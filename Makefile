@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: setup demo test test-all lint gate bench bench-quality bench-dp clean
+.PHONY: setup demo test test-deployment test-all lint gate bench bench-quality bench-dp clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,10 @@ PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# Real servers on loopback, started through our own commands; needs nginx.
+test-deployment: setup
+	$(BIN)/python -m pytest -m "" tests/deployment
 
 test-all: setup
 	$(BIN)/python -m pytest -m ""

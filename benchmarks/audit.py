@@ -64,15 +64,15 @@ def timed(action: str, ledger: Path) -> tuple[float, float]:
 def do(action: str, ledger: Path) -> None:
     began = time.perf_counter()
     if action == "verify":
-        from braing3n.audit.verify import verify  # noqa: PLC0415  # memory is of what is used
+        from braing3n.audit.verify import verify  # memory is of what is used
 
         assert verify([ledger]).holds
     elif action == "recompute":
-        from braing3n.audit.account import accounts_of  # noqa: PLC0415
+        from braing3n.audit.account import accounts_of
 
         assert not accounts_of(ledger, None)[0].is_understated
     else:
-        from braing3n.privacy.ledger import load_history  # noqa: PLC0415
+        from braing3n.privacy.ledger import load_history
 
         assert not load_history(ledger.parent).findings
     seconds = time.perf_counter() - began

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import AfterValidator, Field, model_validator
 
 from braing3n.plan import STAGE_NAMES, StageName
 from braing3n.presets import PresetName
@@ -55,6 +56,14 @@ class BudgetConfig(StrictModel):
         return self
 
 
+def _specifier(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        raise ValueError('versions as PEP 440 writes them, such as ">=0.1,<0.2"') from None
+    return text
+
+
 class PlanRules(StrictModel):
     """Which plans a site works on.
 
@@ -64,12 +73,15 @@ class PlanRules(StrictModel):
         presets: Sizes of networks that it trains; None is all.
         max_rounds: Rounds that a plan may have, over all stages.
         max_local_steps: Optimiser steps that a round may have.
+        app_version: Versions of the app that a server may name, as PEP 440 writes them; None is the
+            installed one alone.
     """
 
     approve: Literal["each", "auto"] = "auto"
     presets: tuple[PresetName, ...] | None = None
     max_rounds: Annotated[int, Field(ge=1)] = 10_000
     max_local_steps: Annotated[int, Field(ge=1)] = 100_000
+    app_version: Annotated[str, AfterValidator(_specifier)] | None = None
 
 
 class EgressConfig(StrictModel):

@@ -98,6 +98,12 @@ class PlanError(PolicyError):
     code = "plan"
 
 
+class CodeError(PolicyError):
+    """A server sent code, or a definition of another app than the one that is installed."""
+
+    code = "code"
+
+
 class EgressError(PolicyError):
     """What would leave a site is not what its settings let out."""
 
@@ -114,6 +120,20 @@ class LedgerError(BrainG3NError):
     """A site's ledger is damaged, gone, in use or full: nothing is released without it."""
 
     code = "ledger"
+
+
+class ServiceError(BrainG3NError):
+    """A program cannot do its work now; it may later, when something else is there again."""
+
+    code = "service"
+    exit_code = 1
+
+
+class RefusedError(BrainG3NError):
+    """The other side does not take this one."""
+
+    code = "refused"
+    exit_code = 3
 
 
 class RunFailedError(BrainG3NError):

@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from braing3n.errors import OutputError
 
+ZEROS = "0" * 64  # in a chain of digests, what stands before the first
+_BLOCK = 1 << 16
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.")
 
 
@@ -84,12 +86,58 @@ def write_text(path: Path, text: str, *, is_durable: bool = True) -> None:
 def append_text(path: Path, text: str) -> None:
     """Append `text` to `path` as UTF-8, and wait until it is on the disk.
 
-    A crash may leave a part of it: who reads must know how much was meant.
+    A crash may leave a part of it. Of a file of lines, read `whole_lines`, and `cut_unfinished` before
+    the next one is appended.
     """
     with path.open("ab") as stream:
         stream.write(text.encode())
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Return a file's lines without their ends; none where there is no file.
+
+    A last one that has no end was not finished, and is left out: nobody was told that it is there.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    return content[: content.rfind(b"\n") + 1].splitlines()
+
+
+def last_line(path: Path) -> bytes | None:
+    """Return the last of `whole_lines`; the ones before are not read, as logs grow long."""
+    if not path.exists():
+        return None
+    with path.open("rb") as stream:
+        end = _end_of_line(stream, path.stat().st_size)
+        if not end:
+            return None
+        begin = _end_of_line(stream, end - 1)
+        stream.seek(begin)
+        return stream.read(end - 1 - begin)
+
+
+def cut_unfinished(path: Path) -> None:
+    """Cut off a last line that has no end. `append_text` brings that to the disk, with what follows."""
+    if not path.exists():
+        return
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        whole = _end_of_line(stream, size)
+    if whole < size:
+        os.truncate(path, whole)
+
+
+def _end_of_line(stream: BinaryIO, before: int) -> int:
+    """Return where the last line that ends in the first `before` bytes ends; 0 where none does."""
+    while before:
+        begin = max(0, before - _BLOCK)
+        stream.seek(begin)
+        place = stream.read(before - begin).rfind(b"\n")
+        if place >= 0:
+            return begin + place + 1
+        before = begin
+    return 0
 
 
 def remove_unfinished(folder: Path, *, is_deep: bool = False) -> None:

@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from braing3n.errors import ProtocolError
-from braing3n.files import canonical_json, digest_bytes
+from braing3n.errors import OutputError, ProtocolError
+from braing3n.files import ZEROS, canonical_json, digest_bytes, whole_lines
 from braing3n.plan import StageName
 from braing3n.privacy_messages import KeyText, PrivacyReport
-from braing3n.protocol import SiteName
+from braing3n.protocol import RecordSeen, SiteName
 from braing3n.signing import PublicKey, SigningKey
 from braing3n.yaml_files import Digest, StrictModel
 
-ZEROS = "0" * 64
+FILE_NAME = "manifests.jsonl"  # in a run's folder, of all sites
 MAX_TENSORS = 4096
 _RESTORE = "look into that site's log, and restore it from a backup if it was changed"
 
@@ -52,6 +53,8 @@ class Content(StrictModel):
         report_digest: sha256 of the report's text, word for word.
         metrics: What was measured, by name.
         privacy: What the reply costs, and what was spent with it; None where no budget is.
+        seen: Which of the run's round records the site was sent with the question, so that it signs
+            for it; left out of the line where it was sent none.
     """
 
     site: SiteName
@@ -66,6 +69,7 @@ class Content(StrictModel):
     report_digest: Digest
     metrics: Annotated[dict[str, float], Field(max_length=32)] = Field(default_factory=dict)
     privacy: PrivacyReport | None = None
+    seen: Annotated[RecordSeen | None, Field(exclude_if=lambda seen: seen is None)] = None
 
     @property
     def norm(self) -> float:
@@ -136,6 +140,24 @@ def read_chain(lines: Iterable[bytes]) -> Iterator[Manifest]:
                                 found="another", fix=_RESTORE)
         yield manifest
         seq, prev, key = seq + 1, digest_bytes(line), manifest.public_key
+
+
+def load_run_manifests(run: Path) -> list[Manifest]:
+    """Read the manifests that a coordinator has kept of a run, and check each signature.
+
+    Args:
+        run: The run's folder.
+
+    Raises:
+        OutputError: A line is no manifest, or is not what its site signed.
+    """
+    path = run / FILE_NAME
+    try:
+        return [read_manifest(line) for line in whole_lines(path)]
+    except ProtocolError as error:
+        raise OutputError(f"{path} is damaged", expected="manifests as sites have signed them",
+                          found=error.what, fix="restore it, or copy the run's folder again; each site "
+                          "has its own in egress.jsonl") from error
 
 
 def read_manifest(line: bytes) -> Manifest:

@@ -153,6 +153,9 @@ class Plan(StrictModel):
         sites_per_round: How many sites train in each round, drawn anew from the seed; None is all.
             Measurements and latent statistics are of all sites.
         round_timeout_s: Seconds that a round waits for its slowest site.
+        wait_for_lost_s: Seconds that a round which has enough replies waits for sites whose connection
+            was lost, once all others have answered or refused. A site that comes back is asked again,
+            and has what is left of `round_timeout_s` then; with too few replies, all of that is waited.
         last_stage: The stage that the run ends with.
         probes: Tasks of probe_tasks.yaml that the frozen encoder is probed with after the first
             stage, at the sites that allow it; `sex/logistic` is the task `sex` by another method.
@@ -166,6 +169,7 @@ class Plan(StrictModel):
     min_sites: Count = 2
     sites_per_round: Count | None = None
     round_timeout_s: Positive = 3600.0
+    wait_for_lost_s: Annotated[float, Field(ge=0)] = 120.0
     last_stage: StageName = "diffusion"
     probes: Annotated[tuple[ProbeName, ...], Field(max_length=MAX_PROBES)] = ()
     budget: PlanBudget | None = None

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from braing3n.files import ZEROS
 from braing3n.yaml_files import Digest, StrictModel
 
 # A public key and a signature as text; `braing3n.signing` reads them.
@@ -31,7 +32,7 @@ class HeadClaim(StrictModel):
     seq: Annotated[int, Field(ge=0)]
     digest: Digest
     anchor_seq: Annotated[int, Field(ge=-1)] = -1
-    anchor_digest: Digest = "0" * 64
+    anchor_digest: Digest = ZEROS
     public_key: KeyText
     signature: KeyText
 

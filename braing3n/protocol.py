@@ -5,33 +5,95 @@ A message is one JSON text, checked strictly on arrival, and at most one flat ar
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from importlib.metadata import version as distribution_version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from braing3n.moments import Moment
 from braing3n.plan import Part, StageName
-from braing3n.privacy_messages import HeadClaim, PrivacyReport, Receipt
+from braing3n.privacy_messages import HeadClaim, KeyText, PrivacyReport, Receipt
 from braing3n.probe_messages import MAX_VOLUMES, ProbeOrder, ProbeReport
 from braing3n.yaml_files import Digest, StrictModel
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 # Volumes that one site may claim. A claim cannot be checked, but none may drown out all others.
 MAX_WEIGHT = MAX_VOLUMES
+MAX_SITES = 1000
 
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
 
 # The only words about a failure that cross the wire. Detail stays in the site's own log.
 REFUSALS = ("config", "cohort", "digest", "diverged", "error", "internal", "missing_part", "output",
             "policy", "protocol", "scan", "stranger", "budget", "ledger", "replay", "egress", "held",
-            "plan")
+            "plan", "code")
+# Why a site is not in a round's result: its own word, or one of the coordinator's.
+LOSSES = (*REFUSALS, "late", "unreachable", "outlier", "name_taken", "revoked")
+
+What = Literal["training", "evaluation", "statistics"]
 
 
-def fixed_word(word: str) -> str:
-    """Return `word` if it is one of `REFUSALS`, and "internal" for any other text."""
-    return word if word in REFUSALS else "internal"
+def fixed_word(word: str, known: Container[str] = REFUSALS) -> str:
+    """Return `word` if it is one of the known ones, and "internal" for any other text."""
+    return word if word in known else "internal"
+
+
+class RoundRecord(StrictModel):
+    """The coordinator's word on a round that is over: who was asked, and what came of it.
+
+    A run's records are a chain. Where a run went on after an interruption, rounds after its last
+    checkpoint were run again: a later record of the same round takes the place of the earlier one,
+    which stays.
+
+    Attributes:
+        number: Of the run's records, from 0.
+        previous: sha256 of the record before, as its line; zeros in the first.
+        run: The run.
+        plan_digest: The plan's.
+        what: What the sites were asked for.
+        stage: The stage.
+        round_index: As in the task.
+        asked: Sites that were asked.
+        answered: Those in the result.
+        refused: Why each of the others is not in it.
+        result: Digest (`weights.digest_state`) of the global weights after a round of training; of
+            those that an evaluation measured; of the statistics, None where no site gave any.
+        time: When the round was over, UTC.
+        public_key: The coordinator's.
+        signature: Of all other fields, by it.
+    """
+
+    number: Annotated[int, Field(ge=0)]
+    previous: Digest
+    run: RunId
+    plan_digest: Digest
+    what: What
+    stage: StageName
+    round_index: Annotated[int, Field(ge=0)]
+    asked: Annotated[tuple[SiteName, ...], Field(max_length=MAX_SITES)]
+    answered: Annotated[tuple[SiteName, ...], Field(max_length=MAX_SITES)]
+    refused: Annotated[
+        dict[SiteName, Annotated[str, Field(pattern=f"^({'|'.join(LOSSES)})$")]],
+        Field(max_length=MAX_SITES)]
+    result: Digest | None
+    time: Moment
+    public_key: KeyText
+    signature: KeyText
+
+
+class RecordSeen(StrictModel):
+    """Which record of its run a site was sent: by its digest, also all records before it.
+
+    Attributes:
+        number: The record's.
+        digest: sha256 of its line.
+    """
+
+    number: Annotated[int, Field(ge=0)]
+    digest: Digest
 
 
 class Hello(StrictModel):
@@ -57,10 +119,11 @@ class Task(StrictModel):
         layout: Digest of the array's layout.
         probe: For `probe`: which sums are asked for; the array is then one of float64.
         receipts: The latest for each site with a ledger.
+        record: The newest of the run; None in its first round.
     """
 
     protocol: int = PROTOCOL_VERSION
-    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
+    run: RunId
     plan: str
     plan_digest: Digest
     stage: StageName
@@ -70,6 +133,7 @@ class Task(StrictModel):
     layout: Digest | None = None
     probe: ProbeOrder | None = None
     receipts: tuple[Receipt, ...] = ()
+    record: RoundRecord | None = None
 
 
 class Reply(StrictModel):
@@ -92,6 +156,8 @@ class Reply(StrictModel):
         probe: For `probe`: what the sums are of.
         privacy: What the reply costs in privacy; None where the site has no budget.
         head: How far the site's ledger goes; None where it keeps none.
+        seen: The record that came with the task. The site signs for it with the reply's manifest,
+            which has the report's digest and repeats this.
     """
 
     site: SiteName
@@ -110,6 +176,7 @@ class Reply(StrictModel):
     probe: ProbeReport | None = None
     privacy: PrivacyReport | None = None
     head: HeadClaim | None = None
+    seen: RecordSeen | None = None
 
 
 def code_digest(packages: Iterable[Path]) -> str:

@@ -4,12 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from braing3n.errors import ProtocolError
-from braing3n.files import canonical_json, digest_bytes
+from braing3n.files import ZEROS, canonical_json, digest_bytes
 from braing3n.privacy.ledger_entry import NOTHING, Head
 from braing3n.privacy_messages import HeadClaim, Receipt
 from braing3n.signing import PublicKey, SigningKey
-
-ZEROS = "0" * 64
 
 
 def sign_claim(

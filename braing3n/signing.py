@@ -3,15 +3,14 @@
 Ed25519: Bernstein et al. 2011, https://ed25519.cr.yp.to, as in RFC 8032.
 """
 
-import os
 import re
-import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -21,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from braing3n.errors import ConfigError, ProtocolError
-from braing3n.files import digest_bytes, replacing, write_text
+from braing3n.files import digest_bytes, write_text
+from braing3n.secret_files import no_room, read_secret, write_secret
 
 _PUBLIC_TEXT = re.compile(r"ed25519:([0-9a-f]{64})")
 # Hexadecimal, as a signature in base64 can be written in several ways.
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
-_OTHERS = 0o077
 _MAX_KEY_FILE_BYTES = 4096
 
 
@@ -155,33 +154,31 @@ def load_public_key(path: Path) -> PublicKey:
                           ) from error
 
 
+def read_pem(content: bytes) -> PrivateKeyTypes | None:
+    """Return the secret key in a PEM that is not encrypted; None for anything else.
+
+    No error is raised, so that no text of a parser that has seen the secret gets on.
+    """
+    try:
+        return load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+
+
 def _write_new(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
-        with replacing(path) as part:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(pem)
+        write_secret(path, pem)
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def _load(path: Path) -> Ed25519PrivateKey:
     try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            content = stream.read(_MAX_KEY_FILE_BYTES)
+        key = read_pem(read_secret(path, _MAX_KEY_FILE_BYTES))
     except OSError as error:
         raise _unreadable(path, error) from error
-    if mode & _OTHERS:
-        raise ConfigError(f"the key file {path} is open to others", found=f"mode {mode:04o}",
-                          expected="mode 0600 or 0400: its owner alone",
-                          fix=f"find out who may have read it, then chmod 600 {path}")
-    try:
-        key = load_pem_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None  # raised below, so that no text of a parser that has seen the secret gets on
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"{path} holds no key", expected="an Ed25519 key as PEM, not encrypted",
                           found="other content", fix="restore it from a backup")
@@ -195,6 +192,4 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"no key can be written to {path}", expected="a folder with room to write to",
-                       found=error.strerror or type(error).__name__,
-                       fix="make room, or correct the folder's permissions")
+    return no_room(f"no key can be written to {path}", error)

@@ -23,6 +23,12 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class LenientModel(BaseModel):
+    """A part of a file that another version may have written: unknown keys are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
 Model = TypeVar("Model", bound=StrictModel)
 # The kind of pydantic's errors that `misfit` makes.
 _MISFIT = "misfit"

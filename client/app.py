@@ -13,6 +13,7 @@ from braing3n.errors import ProtocolError
 from braing3n.files import digest_bytes
 from braing3n.plan import StageName
 from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task, code_digest, software_version
+from braing3n.round_records import seen_of
 from braing3n.weights import Vector, doubles_from_npy, to_wire, vector_from_npy
 from client.guard import guard
 from client.probing import probe
@@ -123,9 +124,11 @@ def write_reply(site: Site, message: Message, reply: Reply,
                 vector: npt.NDArray[Any] | None) -> Message:
     """Return the reply message: the report, and the array where there is one.
 
-    What goes out is logged first, so that a site can show what it sent.
+    What goes out is logged first, so that a site can show what it sent. Which round record it was sent
+    is said here, and not in answers that are kept: asked again, the same answer goes out, but the
+    record may be a later one.
     """
-    text = reply.model_dump_json()
+    text = reply.model_copy(update={"seen": seen_of(_read_order(message).record)}).model_dump_json()
     content = RecordDict({"message": ConfigRecord({"json": text})})
     array = "no array"
     if vector is not None:

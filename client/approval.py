@@ -2,14 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from braing3n.budget import PlanRules
 from braing3n.errors import OutputError, PlanError
-from braing3n.files import append_text, write_text
+from braing3n.files import append_text, cut_unfinished, whole_lines, write_text
+from braing3n.moments import to_text, utc_now
 from braing3n.plan import Plan
 from client.site import Site
 
@@ -59,10 +59,8 @@ def decisions(state_dir: Path) -> list[Decision]:
         OutputError: The file is damaged.
     """
     path = state_dir / _APPROVED
-    content = path.read_bytes() if path.exists() else b""
     try:
-        return [Decision(**json.loads(line))
-                for line in content[: content.rfind(b"\n") + 1].splitlines()]
+        return [Decision(**json.loads(line)) for line in whole_lines(path)]
     except (ValueError, TypeError) as error:
         raise OutputError(f"{path} is damaged", expected="one decision a line", found="other content",
                           fix="remove it, and approve again what is still wanted") from error
@@ -76,13 +74,10 @@ def is_approved(state_dir: Path, digest: str) -> bool:
 
 def decide(state_dir: Path, plan: Plan, *, approves: bool) -> Decision:
     """Write down what a person decided, for good; a later decision takes the place of this one."""
-    made = Decision(plan.digest, plan.name, approves,
-                    datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    made = Decision(plan.digest, plan.name, approves, to_text(utc_now()))
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = state_dir / _APPROVED
-    whole = path.read_bytes() if path.exists() else b""
-    if not whole.endswith(b"\n") and whole:  # the last one was cut short, and so was never made
-        write_text(path, whole[: whole.rfind(b"\n") + 1].decode())
+    cut_unfinished(path)  # a decision that was not finished was never made
     append_text(path, json.dumps(vars(made)) + "\n")
     return made
 
@@ -138,4 +133,3 @@ def _check_limits(rules: PlanRules, plan: Plan) -> None:
             raise PlanError("the plan goes beyond this site's limits",
                             expected=f"`plans: {key}:` {limit}" if key else limit, found=found,
                             fix="ask the coordinator, or allow more in the site's settings")
-

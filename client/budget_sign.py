@@ -21,6 +21,7 @@ def sign(
     that does not hold.
     """
     # Imported here to keep --help fast.
+    from braing3n.privacy.ledger import FILE_NAME  # noqa: PLC0415
     from braing3n.privacy.ledger_history import Decided  # noqa: PLC0415
     from client.budget_decision import decision_lines, limit_text, warning_lines  # noqa: PLC0415
     from client.own_ledger import own_ledger  # noqa: PLC0415
@@ -43,4 +44,4 @@ def sign(
         raise typer.Exit(1)
     with own_ledger(Site(config)) as ledger:
         entry = ledger.decide(budget.cohort, wanted)
-    typer.echo(f"signed, as entry {entry.seq} of {config.state_dir / 'ledger.jsonl'}")
+    typer.echo(f"signed, as entry {entry.seq} of {config.state_dir / FILE_NAME}")

@@ -6,7 +6,7 @@ from math import isfinite
 from pydantic import ValidationError
 
 from braing3n.budget import BudgetConfig
-from braing3n.errors import BudgetError, PolicyError
+from braing3n.errors import BudgetError, PolicyError, ReplayError
 from braing3n.privacy.accountant import epsilon, spent
 from braing3n.privacy.events import Event
 from braing3n.privacy.ledger import Ledger
@@ -24,6 +24,7 @@ from client.site import Site
 
 Answer = tuple[Reply, Vector | None]
 
+UNREAD = "refused_unread"  # the code of a note on what was no task
 _LARGEST_ROUND = 2**53  # an entry of the ledger holds no larger number
 
 
@@ -34,14 +35,18 @@ def recall(permit: Permit) -> Answer | None:
     that was killed may have finished one without sending it.
     """
     kept = outbox.find(permit.site.config.state_dir, permit.kind, permit.digest)
-    return None if kept is None else _settle(permit, kept)
+    if kept is None:
+        return None
+    with own_ledger(permit.site) as ledger:
+        return _settle(permit, kept, ledger)
 
 
 def charged(permit: Permit, whats: Sequence[What], work: Callable[[PrivacyReport], Answer]) -> Answer:
     """Reserve what the work will cost, do it, keep the answer, settle, and give the answer.
 
     Killed between any two of these, the site has recorded at least what left it: a reserve that
-    is not settled counts as spent, and an answer leaves only when it is kept and settled.
+    is not settled counts as spent, and an answer leaves only when it is kept and settled. So what was
+    computed on a reserve that is still open never left, and the same task is done again on it.
 
     Args:
         permit: What was decided about the task.
@@ -51,14 +56,17 @@ def charged(permit: Permit, whats: Sequence[What], work: Callable[[PrivacyReport
     Raises:
         PolicyError: The rules do not allow it.
         BudgetError: It does not fit; nothing was spent.
+        ReplayError: Another process of the site has answered the task meanwhile.
     """
     with own_ledger(permit.site) as ledger:
         reserves = _reserve(permit, whats, ledger)
         report = _report(permit, ledger)
     reply, vector = work(report)
     kept = outbox.Kept(reply, vector, tuple(entry.seq for entry in reserves))
-    outbox.keep(permit.site.config.state_dir, permit.kind, permit.digest, kept)
-    return _settle(permit, kept)
+    with own_ledger(permit.site) as ledger:  # checked, kept and settled by one, before the next looks
+        _check_open(reserves, ledger)
+        outbox.keep(permit.site.config.state_dir, permit.kind, permit.digest, kept)
+        return _settle(permit, kept, ledger)
 
 
 def with_head(site: Site, run: str, reply: Reply) -> Reply:
@@ -104,38 +112,79 @@ def record_refusal(site: Site, text: str, word: str) -> None:
         except ValidationError:
             task = None
         if task is None or task.round_index > _LARGEST_ROUND:
-            ledger.note("refused_unread")
+            ledger.note(UNREAD)
             return
         ledger.refuse(word, run=task.run, stage=task.stage, round_index=task.round_index,
                       cohort=site.config.budget.cohort, plan_digest=task.plan_digest)
 
 
-def _settle(permit: Permit, kept: outbox.Kept) -> Answer:
+def _settle(permit: Permit, kept: outbox.Kept, ledger: Ledger) -> Answer:
     """Settle what is not settled yet of a kept answer, and give it."""
-    with own_ledger(permit.site) as ledger:
-        for reserve in ledger.open_reserves():
-            if reserve.seq in kept.reserves and reserve.mechanism is not None:
-                ledger.settle(reserve, steps=reserve.mechanism.steps, released_digest=kept.digest,
-                              spent=_spent(permit.budget, ledger.events(permit.budget.cohort)))
-        head = claim_head(permit.site, ledger, permit.task.run)
+    for reserve in ledger.open_reserves():
+        if reserve.seq in kept.reserves and reserve.mechanism is not None:
+            ledger.settle(reserve, steps=reserve.mechanism.steps, released_digest=kept.digest,
+                          spent=_spent(permit.budget, ledger.events(permit.budget.cohort)))
+    head = claim_head(permit.site, ledger, permit.task.run)
     return kept.reply.model_copy(update={"head": head}), kept.vector
 
 
+def _check_open(reserves: Sequence[Entry], ledger: Ledger) -> None:
+    """Check that nobody has released anything on these reserves: each pays for one release.
+
+    Raises:
+        ReplayError: Another process has, as one that goes on while its node was started anew.
+    """
+    still = {entry.seq for entry in ledger.open_reserves()}
+    if any(entry.seq not in still for entry in reserves):
+        raise ReplayError("the task was answered by another process meanwhile",
+                          expected="a reserve that is open", found="one that is settled",
+                          fix="asked again, the site gives that answer")
+
+
 def _reserve(permit: Permit, whats: Sequence[What], ledger: Ledger) -> list[Entry]:
-    """Check the past and the budget, on the ledger as it is now, and write the reserves."""
+    """Check the past and the budget, on the ledger as it is now, and write the reserves.
+
+    What a process that was killed had reserved for this very task is used, and not charged again.
+    """
     order, budget = permit.order, permit.budget
     check_sequence(order, whats, ledger)
+    records = {what: _mechanism(permit, what) for what in whats}
+    found = {what: reserve for what, record in records.items()
+             if (reserve := _left_open(permit, what, record, ledger)) is not None}
+    missing = [what for what in whats if what not in found]
     earlier = ledger.events(budget.cohort)
-    records = [_mechanism(permit, what) for what in whats]
-    new = [_event(order, record) for record in records]
+    new = [_event(order, records[what]) for what in missing]
     is_begun = any(event.run == order.run for event in earlier)
-    check_budget(new, [] if is_begun else _rest(permit), earlier, order, budget)
-    return [ledger.reserve(
+    if missing:
+        check_budget(new, [] if is_begun else _rest(permit), earlier, order, budget)
+    return [*found.values(), *(ledger.reserve(
         run=order.run, stage=order.stage, round_index=order.round_index, cohort=budget.cohort,
-        what=what, mechanism=record, plan_digest=order.plan.digest,
+        what=what, mechanism=records[what], plan_digest=order.plan.digest,
         weights_digest=outbox.weights_digest(permit.weights),
         spent=_spent(budget, [*earlier, *new[:so_far]]))
-        for so_far, (what, record) in enumerate(zip(whats, records, strict=True), start=1)]
+        for so_far, what in enumerate(missing, start=1))]
+
+
+def _left_open(
+    permit: Permit, what: What, record: MechanismRecord, ledger: Ledger,
+) -> Entry | None:
+    """Return the reserve that a killed process left for this very release; None where there is none.
+
+    Not where the coordinator was told of a failure: whether work on patients fails may depend on
+    them, and could be asked time and again.
+    """
+    order = permit.order
+    wanted = (order.run, order.stage, order.round_index, permit.budget.cohort, what, record,
+              order.plan.digest, outbox.weights_digest(permit.weights))
+    for entry in ledger.open_reserves():
+        is_same = wanted == (entry.run, entry.stage, entry.round_index, entry.cohort, entry.what,
+                             entry.mechanism, entry.plan_digest, entry.weights_digest)
+        if is_same and not any(
+                later.kind == "refuse" and later.seq > entry.seq and later.run == order.run
+                and (later.stage, later.round_index) == (order.stage, order.round_index)
+                for later in ledger.entries):
+            return entry
+    return None
 
 
 def _rest(permit: Permit) -> list[Event]:

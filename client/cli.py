@@ -9,6 +9,7 @@ from rich.console import Console
 from client.approve_cli import approve
 from client.budget_cli import app as budget
 from client.enrol_cli import accept, init, keygen, request
+from client.node.cli import run, status
 from client.outbox_cli import outbox
 from client.prepare import cache_key, prepare
 
@@ -20,7 +21,7 @@ app.command()(prepare)
 app.command()(cache_key)
 app.command()(outbox)
 app.command()(approve)
-for command in (init, keygen, request, accept):
+for command in (init, keygen, request, accept, run, status):
     app.command()(command)
 app.add_typer(budget, name="budget")
 

@@ -1,5 +1,6 @@
 """The gate: what leaves a site is looked at, held to its settings, and written down before it goes."""
 
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,7 +14,7 @@ from braing3n.files import digest_bytes
 from braing3n.manifests import Content, TensorRecord, manifest_line
 from braing3n.networks import moments_like, network_like
 from braing3n.payloads import BYTES, PayloadType
-from braing3n.plan import StageName
+from braing3n.plan import Plan, StageName
 from braing3n.protocol import Hello, Reply, Task
 from braing3n.weights import State, doubles_from_npy, read_payload
 from client import holding
@@ -24,8 +25,30 @@ from client.site import Site, check_task
 _MB = 10**6
 
 
-def check_asked(site: Site, message: Message) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What a message asks for, read and checked once.
+
+    Attributes:
+        kind: As in the message.
+        until: When the coordinator stops waiting, by `time.time`.
+        task: The task; None where it asks without one.
+        like: Names and shapes of the array that answers it; empty where none does.
+        payload: In which type that array travels; None without a task.
+    """
+
+    kind: str
+    until: float
+    task: Task | None = None
+    like: State = field(default_factory=dict)
+    payload: PayloadType | None = None
+
+
+def check_asked(site: Site, message: Message) -> Asked:
     """Refuse, before any work and any charge, what could not leave afterwards.
+
+    Returns:
+        What is asked for.
 
     Raises:
         PlanError: The site does not work on the plan.
@@ -33,20 +56,24 @@ def check_asked(site: Site, message: Message) -> None:
             larger.
     """
     kind, task = message.metadata.message_type, task_of(message)
+    until = message.metadata.created_at + message.metadata.ttl
     if task is None:
-        return
-    check_plan(site, check_task(task))
-    like = _like(kind, task)
-    size = BYTES[_payload(kind, task)] * sum(tensor.numel() for tensor in like.values())
+        return Asked(kind, until)
+    plan = check_task(task)
+    check_plan(site, plan)
+    like = _like(kind, plan, task.stage)
+    payload = plan.stage(task.stage).payload if kind.startswith("train.") else "float32"
+    size = BYTES[payload] * sum(tensor.numel() for tensor in like.values())
     check_tensors(site.config.egress, task.stage, list(like), size)
+    return Asked(kind, until, task, like, payload)
 
 
-def let_out(site: Site, message: Message, reply: Message) -> Message:
+def let_out(site: Site, asked: Asked, reply: Message) -> Message:
     """Return a reply with its manifest, once the manifest is in the site's log.
 
     Args:
         site: The site.
-        message: What was asked.
+        asked: What it answers.
         reply: What a handler answers.
 
     Raises:
@@ -54,11 +81,10 @@ def let_out(site: Site, message: Message, reply: Message) -> Message:
             let it out.
         LedgerError: The site's log of what left is damaged or gone.
     """
-    text, fields = _described(site, message, reply.content)
+    text, content = _described(site, asked, reply.content)
     if site.config.egress.hold or holding.is_on(site.config.state_dir):
-        until = message.metadata.created_at + message.metadata.ttl
-        holding.wait_for_release(site, Content(**fields), text, until)
-    manifest = append_manifest(site.config.state_dir, Content(**fields))
+        holding.wait_for_release(site, content, text, asked.until)
+    manifest = append_manifest(site.config.state_dir, content)
     reply.content["manifest"] = ConfigRecord({"json": manifest_line(manifest).decode()})
     return reply
 
@@ -90,27 +116,27 @@ def check_tensors(policy: EgressConfig, stage: StageName, names: list[str], num_
                           fix="allow more in the site's settings, if the plan is right")
 
 
-def _described(site: Site, message: Message, content: RecordDict) -> tuple[str, dict[str, Any]]:
-    """Return the report, and a manifest's fields, after holding the content to the settings."""
-    text, data = _only_known(content)
-    kind, task = message.metadata.message_type, task_of(message)
-    report = _read_report(text, site.config.name)
-    tensors, digest = _tensors(kind, task, data)
+def _described(site: Site, asked: Asked, records: RecordDict) -> tuple[str, Content]:
+    """Return the report, and what leaves, after holding it to the settings."""
+    text, data = _only_known(records)
+    report, task = _read_report(text, site.config.name), asked.task
+    tensors, digest = _tensors(asked, data)
     num_bytes = len(text.encode()) + (0 if data is None else len(data))
     if task is not None:
         check_tensors(site.config.egress, task.stage, [one.name for one in tensors], num_bytes)
-    norm = sum(one.norm**2 for one in tensors) ** 0.5
+    place: dict[str, Any] = {} if task is None else {
+        "run": task.run, "stage": task.stage, "round_index": task.round_index,
+        "plan_digest": task.plan_digest}
+    told: dict[str, Any] = {} if isinstance(report, Hello) else {
+        "metrics": report.metrics, "privacy": report.privacy, "seen": report.seen}
+    content = Content(site=site.config.name, kind=asked.kind, tensors=tensors, num_bytes=num_bytes,
+                      array_digest=digest, report_digest=digest_bytes(text.encode()), **place, **told)
     most = site.config.egress.max_norm
-    if most is not None and kind.startswith("train.") and norm > most:
+    if most is not None and asked.kind.startswith("train.") and content.norm > most:
         raise EgressError("an update is too long to leave", expected=f"an L2 norm of at most {most:g} "
-                          "(`egress: max_norm:`)", found=f"{norm:.6g}",
+                          "(`egress: max_norm:`)", found=f"{content.norm:.6g}",
                           fix="allow more in the site's settings, or lower the plan's learning rate")
-    asked = {} if task is None else {"run": task.run, "stage": task.stage,
-                                     "round_index": task.round_index, "plan_digest": task.plan_digest}
-    told = {} if isinstance(report, Hello) else {"metrics": report.metrics, "privacy": report.privacy}
-    return text, {"site": site.config.name, "kind": kind, "tensors": tensors, "num_bytes": num_bytes,
-                  "array_digest": digest, "report_digest": digest_bytes(text.encode()),
-                  **asked, **told}
+    return text, content
 
 
 def _only_known(content: RecordDict) -> tuple[str, bytes | None]:
@@ -147,22 +173,20 @@ def _read_report(text: str, name: str) -> Hello | Reply:
                       found="another text", fix="report this as a fault of the program")
 
 
-def _tensors(kind: str, task: Task | None, data: bytes | None,
-             ) -> tuple[tuple[TensorRecord, ...], str | None]:
+def _tensors(asked: Asked, data: bytes | None) -> tuple[tuple[TensorRecord, ...], str | None]:
     """Return what an array holds, and the sha256 of its numbers."""
     if data is None:
         return (), None
-    if kind == "query.probe":
+    if asked.kind == "query.probe":
         sums = doubles_from_npy([data])
         return (TensorRecord(name="sums", shape=sums.shape, dtype="float64", norm=_norm(sums)),
                 ), digest_bytes(sums.tobytes())
     vector, payload = read_payload([data])
-    like = {} if task is None else _like(kind, task)
+    like = asked.like
     sizes = [like[name].numel() for name in sorted(like)]
-    planned = None if task is None else _payload(kind, task)
-    if (sum(sizes), planned) != (vector.size, payload):
+    if (sum(sizes), asked.payload) != (vector.size, payload):
         raise EgressError("an array is not what was asked for", found=f"{vector.size} of {payload}",
-                          expected=f"{sum(sizes)} numbers of {planned}",
+                          expected=f"{sum(sizes)} numbers of {asked.payload}",
                           fix="report this as a fault of the program")
     pieces = np.split(vector, np.cumsum(sizes)[:-1])
     return tuple(TensorRecord(name=name, shape=tuple(like[name].shape), dtype=payload,
@@ -184,13 +208,8 @@ def _norm(numbers: np.ndarray[Any, Any]) -> float:
     return norm
 
 
-def _payload(kind: str, task: Task) -> PayloadType:
-    """Return in which type the array that a task is answered by travels."""
-    return check_task(task).stage(task.stage).payload if kind.startswith("train.") else "float32"
-
-
-def _like(kind: str, task: Task) -> State:
+def _like(kind: str, plan: Plan, stage: StageName) -> State:
     """Return names and shapes of the array that a task is answered by; none where it is by none."""
     if kind.startswith("train."):
-        return network_like(check_task(task), task.stage)
-    return moments_like(check_task(task)) if kind == "query.moments" else {}
+        return network_like(plan, stage)
+    return moments_like(plan) if kind == "query.moments" else {}

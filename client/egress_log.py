@@ -1,12 +1,18 @@
 """The site's own log of what left it: manifests, one a line, each before its reply goes."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from braing3n.errors import LedgerError, ProtocolError
-from braing3n.files import append_text, digest_bytes, locked
-from braing3n.manifests import (
+from braing3n.files import (
     ZEROS,
+    append_text,
+    cut_unfinished,
+    digest_bytes,
+    last_line,
+    locked,
+    whole_lines,
+)
+from braing3n.manifests import (
     Content,
     Manifest,
     manifest_line,
@@ -14,11 +20,11 @@ from braing3n.manifests import (
     read_manifest,
     sign_manifest,
 )
+from braing3n.moments import to_text, utc_now
 from braing3n.signing import open_key
 
 LOG_NAME = "egress.jsonl"
 KEY_NAME, PUBLIC_NAME, LOCK_NAME = "egress.key", "egress.pub", "egress.lock"
-_LONGEST_LINE = 1 << 20
 
 
 def append_manifest(folder: Path, content: Content) -> Manifest:
@@ -37,14 +43,15 @@ def append_manifest(folder: Path, content: Content) -> Manifest:
     with locked(folder / LOCK_NAME, waits=True):
         is_begun = (folder / PUBLIC_NAME).exists()
         key = open_key(folder / KEY_NAME)
-        last = _last_line(path)
+        cut_unfinished(path)
+        last = last_line(path)
         if last is None and is_begun:
             raise _lost(path, "nothing")
         before = None if last is None else _manifest(path, last)
         manifest = sign_manifest(
             key, content, seq=0 if before is None else before.seq + 1,
             prev=ZEROS if last is None else digest_bytes(last),
-            time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+            time=to_text(utc_now()))
         if not path.exists():
             path.touch(mode=0o600)
         append_text(path, manifest_line(manifest).decode() + "\n")
@@ -60,28 +67,10 @@ def load_manifests(folder: Path) -> list[Manifest]:
         LedgerError: It is damaged.
     """
     path = folder / LOG_NAME
-    if not path.exists():
-        return []
-    content = path.read_bytes()
     try:
-        return list(read_chain(content[: content.rfind(b"\n") + 1].splitlines()))
+        return list(read_chain(whole_lines(path)))
     except ProtocolError as error:
         raise _lost(path, error.what) from error
-
-
-def _last_line(path: Path) -> bytes | None:
-    """Return the last finished line, after cutting off what a crash left behind it."""
-    if not path.exists():
-        return None
-    with path.open("rb+") as stream:
-        size = stream.seek(0, 2)
-        begin = max(0, size - 2 * _LONGEST_LINE)
-        stream.seek(begin)
-        tail = stream.read()
-        whole = tail[: tail.rfind(b"\n") + 1]
-        stream.truncate(begin + len(whole))
-    lines = whole.splitlines()
-    return lines[-1] if lines else None
 
 
 def _manifest(path: Path, line: bytes) -> Manifest:

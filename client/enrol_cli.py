@@ -47,9 +47,7 @@ def init(
     try:
         name = _asked("The name that the consortium agreed on", name)
         if folder is None and table is None:
-            data = _asked("Where the scans are: a BIDS dataset, or a table with one row a scan", None)
-            is_folder = (out.resolve().parent / Path(data).expanduser()).is_dir()
-            folder, table = (data, None) if is_folder else (None, data)
+            folder, table = _asked_scans(out)
         state_dir = _asked("The site's own folder, which need not be there yet", state_dir)
         if epsilon is None:
             epsilon = typer.prompt("Privacy budget (epsilon), for your data-protection officer to "
@@ -73,7 +71,9 @@ def keygen(site: SITE, as_json: JSON = False) -> None:
     Exit codes: 0 done, 2 misuse, or a ledger or a key that was there is gone.
     """
     from braing3n.config import load_site_config  # noqa: PLC0415  # keeps --help fast
+    from braing3n.privacy.ledger import KEY_NAME  # noqa: PLC0415
     from client.keygen import make_keys  # noqa: PLC0415
+    from client.network_folder import NetworkFolder  # noqa: PLC0415
 
     config = load_site_config(site)
     keys = make_keys(config)
@@ -82,8 +82,8 @@ def keygen(site: SITE, as_json: JSON = False) -> None:
                                "ledger_key": keys.ledger_key.text}))
         return
     lines = [f"{'made' if name in _made(keys) else 'kept, as it was there'}: the {name}'s key, {place}"
-             for name, place in (("SuperNode", config.state_dir / "network" / "supernode.key"),
-                                 ("ledger", config.state_dir / "ledger.key"))]
+             for name, place in (("SuperNode", NetworkFolder.of(config).node_key),
+                                 ("ledger", config.state_dir / KEY_NAME))]
     typer.echo("\n".join([*lines, "back up both where only their owner reads; nobody else needs them",
                           f"next: braing3n site request {site} --out {config.name}.request.json"]))
 
@@ -101,10 +101,10 @@ def request(
     Exit codes: 0 written, 2 misuse, or there are no keys.
     """
     from braing3n.config import load_site_config  # noqa: PLC0415  # keeps --help fast
-    from braing3n.enrolment.moments import utc_now  # noqa: PLC0415
     from braing3n.enrolment.private_files import check_absent  # noqa: PLC0415
     from braing3n.enrolment.signed_files import write_signed  # noqa: PLC0415
     from braing3n.enrolment.words import shown  # noqa: PLC0415
+    from braing3n.moments import utc_now  # noqa: PLC0415
     from client.network_folder import request_of  # noqa: PLC0415
 
     check_absent(out)
@@ -135,7 +135,7 @@ def accept(
     from braing3n.config import load_site_config  # noqa: PLC0415  # keeps --help fast
     from braing3n.enrolment.answer import read_answer  # noqa: PLC0415
     from braing3n.enrolment.comparing import agreed  # noqa: PLC0415
-    from braing3n.enrolment.moments import utc_now  # noqa: PLC0415
+    from braing3n.moments import utc_now  # noqa: PLC0415
     from client.network_folder import check_answer, keep_answer  # noqa: PLC0415
 
     config = load_site_config(site)
@@ -155,6 +155,13 @@ def accept(
 
 def _asked(question: str, given: str | None) -> str:
     return given if given is not None else str(typer.prompt(question, err=True))
+
+
+def _asked_scans(out: Path) -> tuple[str | None, str | None]:
+    """Return a folder or a table: what there is at the place that is answered, seen from `out`."""
+    data = _asked("Where the scans are: a BIDS dataset, or a table with one row a scan", None)
+    is_folder = (out.resolve().parent / Path(data).expanduser()).is_dir()
+    return (data, None) if is_folder else (None, data)
 
 
 def _made(keys: "Keys") -> list[str]:

@@ -10,6 +10,7 @@ from braing3n.errors import BrainG3NError
 from braing3n.protocol import REFUSALS, fixed_word
 from client.charging import record_refusal
 from client.egress import check_asked, let_out
+from client.round_records import take_record
 from client.site import open_site
 
 # Above Flower's own codes, so that none is mistaken for one of them.
@@ -24,12 +25,19 @@ def guard(message: Message, context: Context, call_next: ClientAppCallable) -> M
     """
     try:
         site = open_site(context)
-        check_asked(site, message)
-        return let_out(site, message, call_next(message, context))
+        asked = check_asked(site, message)
+        if asked.task is not None:
+            take_record(site, asked.task)
+        return let_out(site, asked, call_next(message, context))
     except Exception as error:  # noqa: BLE001  # the text of any exception may name a patient
-        word = fixed_word(error.code) if isinstance(error, BrainG3NError) else "internal"
-        _record(message, context, word, error)
-        return Message(Error(FIRST_CODE + REFUSALS.index(word), word), reply_to=message)
+        return refuse(message, context, error)
+
+
+def refuse(message: Message, context: Context, error: Exception) -> Message:
+    """Return the reply for an exception: a fixed word. What it was is written down at the site."""
+    word = fixed_word(error.code) if isinstance(error, BrainG3NError) else "internal"
+    _record(message, context, word, error)
+    return Message(Error(FIRST_CODE + REFUSALS.index(word), word), reply_to=message)
 
 
 def _record(message: Message, context: Context, word: str, error: Exception) -> None:
@@ -48,6 +56,8 @@ def _record(message: Message, context: Context, word: str, error: Exception) -> 
 
 def _task_of(message: Message) -> str:
     """Return the text of a message, or nothing where there is none."""
+    if not message.has_content():
+        return ""
     try:
         return str(message.content.config_records["message"]["json"])
     except KeyError:

@@ -1,13 +1,12 @@
 """Replies that wait for a person: written into the site's folder, and let out or not by a command."""
 
-import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from braing3n.errors import HeldError, OutputError
 from braing3n.files import write_text
 from braing3n.manifests import Content
+from braing3n.yaml_files import StrictModel
 from client.site import Site
 
 POLL_S = 1.0
@@ -17,21 +16,23 @@ _SWITCH = "hold"  # a file in that folder: replies wait, whatever the settings s
 _MARGIN_S = 15.0
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(StrictModel):
     """A reply that waits.
 
     Attributes:
-        name: What it is called: the first digits of its digest.
         content: What would leave.
         report: The report, word for word.
         since: When it began to wait, by `time.time`.
     """
 
-    name: str
     content: Content
     report: str
     since: float
+
+    @property
+    def name(self) -> str:
+        """What it is called: the first digits of its digest."""
+        return self.content.digest[:12]
 
 
 def is_on(state_dir: Path) -> bool:
@@ -65,10 +66,10 @@ def wait_for_release(site: Site, content: Content, report: str, until: float) ->
     """
     folder = site.config.state_dir / _FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = content.digest[:12]
+    waits = Held(content=content, report=report, since=time.time())
+    name = waits.name
     path, answer = folder / f"{name}.json", folder / f"{name}.answer"
-    write_text(path, json.dumps({"content": content.model_dump(mode="json"), "report": report,
-                                 "since": time.time()}))
+    write_text(path, waits.model_dump_json())
     path.chmod(0o600)
     site.log(f"a reply waits for a person: braing3n site outbox --release {name}")
     try:
@@ -91,10 +92,8 @@ def held(state_dir: Path) -> list[Held]:
     found = []
     for path in (state_dir / _FOLDER).glob("[!.]*.json"):  # not what is being written
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Held(path.stem, Content.model_validate_json(json.dumps(fields["content"])),
-                              str(fields["report"]), float(fields["since"])))
-        except (OSError, ValueError, KeyError):
+            found.append(Held.model_validate_json(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
             continue  # it went meanwhile
     return sorted(found, key=lambda one: one.since)
 

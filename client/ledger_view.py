@@ -12,6 +12,7 @@ from braing3n.plan import STAGE_NAMES
 from braing3n.privacy.accountant import epsilon, spent
 from braing3n.privacy.ledger_entry import Entry
 from client.budget_page import left, up
+from client.charging import UNREAD
 from client.past import (
     Past,
     in_force,
@@ -24,7 +25,6 @@ from client.settings import load_settings
 from client.site import Site
 
 _LAST = 5
-_UNREAD = "refused_unread"
 
 # Which rule said no, by the fixed word that went out; all words of `braing3n.protocol.REFUSALS`.
 RULES: Mapping[str, str] = {
@@ -32,6 +32,8 @@ RULES: Mapping[str, str] = {
               "the cohort of the plan, too few subjects, or what is withheld",
     "budget": "it does not fit: the site's epsilon, a cap of stage_epsilon, or the plan's own budget",
     "plan": "nobody here has approved the plan, or it goes beyond `plans:` in the settings",
+    "code": "the server sent code with the run, another app, or a version that `plans: app_version:` "
+            "does not take",
     "egress": "the reply would hold what `egress:` in the settings does not let out",
     "held": "a person here has not let the reply out",
     "replay": "it was asked for before with other content, or for a round that is over",
@@ -101,7 +103,7 @@ def _refused(past: Past) -> dict[str, Any]:
         "num_entries": len(entries),
         "num_unsettled": 0 if past.history is None else len(past.history.open_reserves()),
         "refused": dict(Counter(str(entry.code) for entry in refused)),
-        "num_unread": sum((entry.kind, entry.code) == ("note", _UNREAD) for entry in entries),
+        "num_unread": sum((entry.kind, entry.code) == ("note", UNREAD) for entry in entries),
         "last_refused": [{"time": entry.time, "code": entry.code, "run": entry.run,
                           "stage": entry.stage, "round": (entry.round_index or 0) + 1}
                          for entry in refused[-_LAST:]],

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from braing3n.config import SiteConfig, load_site_config
 from braing3n.enrolment.answer import SiteAnswer, check_is_for, read_answer
 from braing3n.enrolment.certificates import load_certificate, validity_line
-from braing3n.enrolment.moments import utc_now
 from braing3n.enrolment.node_keys import load_node_key, node_key_text
 from braing3n.enrolment.private_files import (
     is_there,
@@ -21,6 +20,7 @@ from braing3n.enrolment.private_files import (
 from braing3n.enrolment.request import SiteRequest, make_request
 from braing3n.enrolment.signed_files import check_signature, read_signed, render
 from braing3n.errors import ConfigError, ProtocolError
+from braing3n.moments import utc_now
 from braing3n.privacy.ledger import KEY_NAME
 from braing3n.protocol import software_version
 from braing3n.signing import SigningKey, open_key

@@ -44,10 +44,10 @@ def weights_digest(vector: Vector | None) -> str | None:
 def task_digest(kind: str, task: Task, vector: Vector | None) -> str:
     """Return what tells one task from another: all that the answer to it depends on.
 
-    Receipts are left out: they differ when a task is asked again.
+    Receipts and the round record are left out: they differ when a task is asked again.
     """
     weights = weights_digest(vector) or ""
-    text = task.model_copy(update={"receipts": ()}).model_dump_json()
+    text = task.model_copy(update={"receipts": (), "record": None}).model_dump_json()
     return digest_bytes(f"{kind}\0{text}\0{weights}".encode())
 
 

@@ -1,13 +1,11 @@
 """A site's side of receipts: what the coordinator was shown must still be in the ledger."""
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from braing3n.errors import LedgerError, ProtocolError
-from braing3n.files import append_text
+from braing3n.files import append_text, cut_unfinished, whole_lines
 from braing3n.privacy.ledger import Ledger
 from braing3n.privacy.ledger_history import History
 from braing3n.privacy_messages import HeadClaim, Receipt
@@ -90,7 +88,7 @@ def kept_receipts(site: Site) -> list[Receipt]:
     """
     path = site.config.state_dir / FILE_NAME
     try:
-        return [Receipt.model_validate_json(line) for line in _whole_lines(path).splitlines()]
+        return [Receipt.model_validate_json(line) for line in whole_lines(path)]
     except ValidationError as error:
         raise LedgerError(f"{path} is damaged", expected="receipts, one a line", found="other content",
                           fix="restore it from a backup: without it, a ledger that was rolled back is "
@@ -100,11 +98,5 @@ def kept_receipts(site: Site) -> list[Receipt]:
 def _append(site: Site, receipts: Iterable[Receipt]) -> None:
     """Add receipts at the end, after cutting off a line that was not finished."""
     path = site.config.state_dir / FILE_NAME
-    if path.exists():
-        os.truncate(path, len(_whole_lines(path)))
+    cut_unfinished(path)
     append_text(path, "".join(receipt_line(receipt).decode() + "\n" for receipt in receipts))
-
-
-def _whole_lines(path: Path) -> bytes:
-    content = path.read_bytes() if path.exists() else b""
-    return content[: content.rfind(b"\n") + 1]

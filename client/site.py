@@ -13,7 +13,7 @@ from flwr.app import Context
 
 from braing3n.config import SiteConfig, load_site_config
 from braing3n.errors import ConfigError, ProtocolError
-from braing3n.files import digest_bytes, write_text
+from braing3n.files import digest_bytes, whole_lines, write_text
 from braing3n.plan import Part, Plan, StageName
 from braing3n.protocol import PROTOCOL_VERSION, Task
 from braing3n.weights import State, check_digest, load_weights, save_weights
@@ -90,10 +90,8 @@ class Site:
 
     def marked_without_dp(self) -> list[tuple[str, StageName]]:
         """Return the runs and stages that were trained on here while there was no budget."""
-        path = self.config.state_dir / "without_dp.jsonl"
-        content = path.read_text() if path.exists() else ""
-        whole = content[: content.rfind("\n") + 1]
-        return [(str(run), stage) for run, stage in map(json.loads, whole.splitlines())]
+        lines = whole_lines(self.config.state_dir / "without_dp.jsonl")
+        return [(str(run), stage) for run, stage in map(json.loads, lines)]
 
     def show_progress(self, **what: str | int | float) -> None:
         """Say what the site is doing, in a file that its own people and tools may read."""

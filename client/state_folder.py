@@ -5,12 +5,13 @@ from pathlib import Path
 
 from braing3n.config import SiteConfig
 from braing3n.errors import ConfigError
+from braing3n.secret_files import OTHERS
 
-_OTHERS = 0o077
 _OWN = {"approved.jsonl", "cache", "data_remarks.sha256", "egress.jsonl", "egress.key", "egress.lock",
         "egress.pub", "frozen", "held", "ledger.jsonl", "ledger.key", "ledger.lock", "ledger.pub",
         "moments", "network", "noised_count.json", "outbox", "pictures.npz", "plans", "probes",
-        "progress.json", "receipts.jsonl", "site.log", "split.json", "split.lock", "without_dp.jsonl"}
+        "progress.json", "receipts.jsonl", "round_records.jsonl", "site.log", "split.json",
+        "split.lock", "without_dp.jsonl"}
 
 
 def check_state_folder(config: SiteConfig) -> None:
@@ -26,7 +27,7 @@ def check_state_folder(config: SiteConfig) -> None:
         raise ConfigError("`state_dir:` cannot be used", expected="a folder that can be written to",
                           found=f"{above}, which {why}", fix="correct `state_dir:`, or its permissions")
     mode = above.stat().st_mode & 0o777
-    if above == folder and mode & _OTHERS and _others_in(folder):
+    if above == folder and mode & OTHERS and _others_in(folder):
         raise ConfigError("`state_dir:` is open to others, and holds other files",
                           expected="a folder of the site's own, of mode 700",
                           found=f"mode {mode:o} at {folder}",
@@ -43,7 +44,7 @@ def open_state_folder(config: SiteConfig) -> None:
     folder = config.state_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_mode & _OTHERS and not _others_in(folder):
+        if folder.stat().st_mode & OTHERS and not _others_in(folder):
             folder.chmod(0o700)
     except OSError as error:  # a file system of the system itself, or a folder of somebody else
         raise ConfigError("`state_dir:` cannot be used", expected="a folder of the site's own",

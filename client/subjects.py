@@ -8,7 +8,15 @@ from tempfile import TemporaryDirectory
 from braing3n.budget import BudgetConfig
 from braing3n.config import SiteConfig, load_site_config
 from braing3n.data.cohort import open_cohort
-from braing3n.data.splits import FILE_NAME, Side, Stratum, begin_split, open_split, strata_of
+from braing3n.data.splits import (
+    FILE_NAME,
+    Side,
+    Stratum,
+    begin_split,
+    open_split,
+    strata_of,
+    was_begun,
+)
 from braing3n.data.visits import choose
 from braing3n.errors import BrainG3NError, CohortError, ConfigError
 from braing3n.privacy.accountant import check_delta
@@ -68,8 +76,7 @@ def _split(config: SiteConfig, strata: dict[str, Stratum]) -> dict[str, Side]:
         if record.exists():
             shutil.copyfile(record, copy)
         try:
-            # As `open_site_data` has it: an index is written after the record was begun.
-            begin_split(copy, is_in_use=any((config.state_dir / "cache").glob("index-*")))
+            begin_split(copy, is_in_use=was_begun(config.state_dir))
             return open_split(copy, strata, config.data)
         except CohortError as error:  # it names the copy
             told = {key: str(getattr(error, key)).replace(folder, str(config.state_dir))

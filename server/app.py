@@ -17,13 +17,15 @@ from braing3n.presets import PRESETS
 from braing3n.protocol import Task
 from braing3n.weights import State, Vector, digest_state, layout_digest, unpack
 from server.checkpoint import load_model, load_round
+from server.enrolled_nodes import load_nodes
 from server.manifests import ManifestBook
 from server.messages import Member
 from server.outcome import Frozen, Round, StageRecord
 from server.probe_asking import Asking
 from server.probing import run_probes
 from server.receipts import ReceiptBook
-from server.roster import greet
+from server.roster import Roster
+from server.round_records import RoundBook
 from server.run_state import RunFolder, new_run_id
 from server.stage_state import StageState, begin_stage
 from server.stages import Stage, stages_of, statistics_from
@@ -53,7 +55,9 @@ def main(grid: Grid, context: Context) -> None:
     with alone_in(out, ".run.lock", "coordinator"):
         run = RunFolder(out, plan, new_run_id())
         try:
-            federate(grid, run, _num_expected(settings.get("sites", ""), plan), start)
+            nodes = Path(settings["nodes"]) if settings.get("nodes") else None
+            expected = _num_expected(settings.get("sites", ""), nodes, plan)
+            federate(Roster(grid, nodes), run, expected, start)
         except BrainG3NError as error:
             run.fail(f"{error.what}: expected {error.expected}, found {error.found}")
             raise
@@ -62,29 +66,38 @@ def main(grid: Grid, context: Context) -> None:
             raise
 
 
-def _num_expected(sites: str, plan: Plan) -> int:
-    expected = len(list(Path(sites).glob("*.yaml"))) if sites else plan.min_sites
+def _num_expected(sites: str, nodes: Path | None, plan: Plan) -> int:
+    """Return how many sites to wait for: those that are enrolled, those with a file, or `min_sites`."""
+    if nodes is not None:
+        expected, found = len(load_nodes(nodes)), f"no site in {nodes}"
+    elif sites:
+        expected, found = len(list(Path(sites).glob("*.yaml"))), f"no *.yaml in {sites}"
+    else:
+        return plan.min_sites
     if expected == 0:
-        raise ConfigError("the run config names no sites", expected="a folder of site files",
-                          found=f"no *.yaml in {sites}", fix="correct `sites`")
+        raise ConfigError("the run config names no sites", found=found,
+                          expected="a folder of site files, or nodes that sites are enrolled as",
+                          fix="correct `sites`; or enrol sites, and let `server start` be at work")
     return expected
 
 
-def federate(grid: Grid, run: RunFolder, expected: int, start: Path | None = None) -> None:
+def federate(roster: Roster, run: RunFolder, expected: int, start: Path | None = None) -> None:
     """Greet the sites, run every stage, and say in the run's folder how it ended."""
-    roster = greet(grid, expected, CONNECT_TIMEOUT_S)
-    run.begin(tuple(member.name for member in roster.members), roster.strangers,
-              roster.code_digest, expected)
-    if len(run.sites) < run.plan.min_sites:
+    roster.gather(expected, CONNECT_TIMEOUT_S)
+    there = tuple(member.name for member in roster.members)
+    run.begin(there, roster.strangers, roster.code_digest, expected)
+    if len(there) < run.plan.min_sites:
         refused = ", ".join(f"{name}: {why}" for name, why in sorted(roster.strangers.items()))
         raise RunFailedError(
             "too few sites joined", expected=f"at least {run.plan.min_sites} (min_sites in the plan)",
-            found=f"{len(run.sites)} of {expected} ({refused or 'no other node connected'})",
+            found=f"{len(there)} of {expected} ({refused or 'no other node connected'})",
             fix="start the other sites' clients, with the same software version",
         )
-    strategy = Strategy(grid, roster.members, run.plan.min_sites, run.plan.round_timeout_s,
-                        ReceiptBook(run.path, run.run_id), ManifestBook(run.path), run.path)
-    federation = Federation(strategy, run, start)
+    roster.expect(run.attendance.current)
+    strategy = Strategy(roster.grid, roster.members, run.plan.min_sites, run.plan.round_timeout_s,
+                        ReceiptBook(run.path, run.run_id), ManifestBook(run.path), run.path,
+                        run.plan.wait_for_lost_s)
+    federation = Federation(strategy, run, RoundBook(run.path, run.run_id), roster, start)
     for stage in stages_of(run.plan):
         federation.run_stage(stage)
         if stage.freezes == "encoder":
@@ -98,6 +111,8 @@ class Federation:
 
     strategy: Strategy
     run: RunFolder
+    records: RoundBook
+    roster: Roster
     start: Path | None = None
     frozen: dict[Part, Frozen] = field(default_factory=dict)
 
@@ -138,6 +153,7 @@ class Federation:
     def _train(self, stage: Stage, record: StageRecord, state: StageState) -> None:
         """Run the rounds of the stage that are not done; after each, the run could go on from it."""
         while state.rounds < record.rounds:
+            self._look_for_sites(stage.name, state.rounds + 1)
             task = self._task(stage, state.rounds, state.like)
             members = draw_members(self.strategy.members, self.run.plan, stage.name, state.rounds)
             outcome = replace(self.strategy, members=members).run_round(
@@ -146,11 +162,19 @@ class Federation:
             record.add(state.rounds + 1, "training", outcome)
             self.strategy.check_enough(task, outcome)
             state.take(outcome.mean)
+            weights = unpack(state.weights, state.like)
+            self.records.add("training", task, outcome, weights)
             self.run.write_metrics(stage.name, state.rounds, outcome)
             self.run.write_round(
-                record, state.rounds, outcome, unpack(state.weights, state.like), state.slots(),
+                record, state.rounds, outcome, weights, state.slots(),
                 average_rounds=0 if state.average is None else state.average.rounds)
             self.run.write()
+
+    def _look_for_sites(self, stage: StageName, number: int) -> None:
+        """Before a round, take up sites that are new, and shut out those that are enrolled no more."""
+        changes = self.roster.look()
+        self.strategy = replace(self.strategy, members=self.roster.members)
+        self.run.note_sites(changes.joined, changes.revoked, self.roster.strangers, stage, number)
 
     def _task(self, stage: Stage, round_index: int, like: State) -> Task:
         plan = self.run.plan
@@ -159,6 +183,7 @@ class Federation:
             round_index=round_index, layout=layout_digest(like),
             frozen={part: self.frozen[part].digest for part in stage.needs},
             receipts=() if self.strategy.book is None else self.strategy.book.latest,
+            record=self.records.latest,
         )
 
     def _evaluate(
@@ -169,6 +194,7 @@ class Federation:
         outcome = self.strategy.run_round("evaluate", task, weights, None, self.frozen)
         record.add(None, "evaluation", outcome)
         self.strategy.check_enough(task, outcome)
+        self.records.add("evaluation", task, outcome, unpack(weights, like))
         record.metrics = mean_metrics(outcome)
         self.run.write_metrics(stage.name, record.rounds + 1, outcome)
 
@@ -196,9 +222,10 @@ class Federation:
         outcome = self.strategy.run_round("query.moments", task, None, like, self.frozen)
         record.add(None, "statistics", outcome)
         self.strategy.check_enough(task, outcome)
-        if outcome.mean is not None:
-            state = statistics_from(unpack(outcome.mean, like))
-            self._freeze("statistics", state, stage, record)
+        moments = None if outcome.mean is None else unpack(outcome.mean, like)
+        self.records.add("statistics", task, outcome, moments)
+        if moments is not None:
+            self._freeze("statistics", statistics_from(moments), stage, record)
 
 
 def draw_members(
@@ -214,7 +241,7 @@ def draw_members(
 
 def mean_metrics(outcome: Round) -> dict[str, float]:
     """Return each metric's plain mean over the sites that report it: every hospital counts alike."""
-    reports = [reply.metrics for reply in outcome.replies.values() if reply.metrics]
+    reports = [outcome.replies[site].metrics for site in outcome.answered]
     names = sorted({name for report in reports for name in report})
     values = {name: [report[name] for report in reports if name in report] for name in names}
     return {name: sum(found) / len(found) for name, found in values.items()}

@@ -10,15 +10,9 @@ from shutil import rmtree
 from uuid import uuid4
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from braing3n.enrolment.certificates import (
     load_certificate,
@@ -36,7 +30,7 @@ from braing3n.enrolment.private_files import (
 )
 from braing3n.enrolment.roster import begin_roster
 from braing3n.errors import ConfigError
-from braing3n.signing import open_key
+from braing3n.signing import open_key, read_pem
 from server.consortium import ConsortiumConfig
 
 
@@ -170,11 +164,7 @@ def _pem(key: EllipticCurvePrivateKey) -> bytes:
 
 
 def _load_key(path: Path) -> EllipticCurvePrivateKey:
-    content = read_private(path)
-    try:
-        key = load_pem_private_key(content, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None  # raised below, so that no text of a parser that has seen the secret gets on
+    key = read_pem(read_private(path))
     if not isinstance(key, EllipticCurvePrivateKey):
         raise ConfigError(f"{path} holds no key", expected="an EC key as PEM, not encrypted",
                           found="other content", fix="restore it from a backup")

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from server.network.cli import follow, resume, start, status, stop, submit
+
 if TYPE_CHECKING:  # what computes is imported where it is used, to keep --help fast
     from datetime import datetime
 
     from braing3n.enrolment.roster import Standing
     from server.consortium import ConsortiumConfig
 
-app = typer.Typer(no_args_is_help=True, help="Coordinate a consortium: its CA, its sites.")
+app = typer.Typer(no_args_is_help=True, help="Coordinate a consortium: its CA, its sites, its runs.")
+for command in (start, submit, status, follow, stop, resume):
+    app.command()(command)
 
 CONSORTIUM = Annotated[Path, typer.Argument(help="The consortium's YAML file; see docs/network.md.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -22,7 +26,7 @@ OUT = Annotated[Path | None, typer.Option(
 
 @app.callback()
 def server() -> None:
-    """Coordinate a consortium: its CA, its sites."""
+    """Coordinate a consortium: its CA, its sites, its runs."""
 
 
 @app.command()
@@ -33,7 +37,7 @@ def init(consortium: CONSORTIUM, as_json: JSON = False) -> None:
 
     Exit codes: 0 made, 2 misuse, or something is there already.
     """
-    from braing3n.enrolment.moments import utc_now  # noqa: PLC0415  # keeps --help fast
+    from braing3n.moments import utc_now  # noqa: PLC0415  # keeps --help fast
     from server.authority import initialise  # noqa: PLC0415
     from server.consortium import load_consortium  # noqa: PLC0415
 
@@ -57,7 +61,7 @@ def renew(consortium: CONSORTIUM, as_json: JSON = False) -> None:
 
     Exit codes: 0 made, 2 misuse, or the CA has expired.
     """
-    from braing3n.enrolment.moments import utc_now  # noqa: PLC0415  # keeps --help fast
+    from braing3n.moments import utc_now  # noqa: PLC0415  # keeps --help fast
     from server.authority import renew_server_certificate  # noqa: PLC0415
     from server.consortium import open_consortium  # noqa: PLC0415
 
@@ -88,8 +92,8 @@ def enrol(
     Exit codes: 0 enrolled, 1 not enrolled, 2 misuse, or the request cannot be granted.
     """
     from braing3n.enrolment.comparing import agreed  # noqa: PLC0415  # keeps --help fast
-    from braing3n.enrolment.moments import utc_now  # noqa: PLC0415
     from braing3n.enrolment.request import read_request  # noqa: PLC0415
+    from braing3n.moments import utc_now  # noqa: PLC0415
     from server import enrolling  # noqa: PLC0415
     from server.consortium import open_consortium  # noqa: PLC0415
 
@@ -117,7 +121,7 @@ def answer(
 
     Exit codes: 0 written, 2 misuse, or there is no such site.
     """
-    from braing3n.enrolment.moments import utc_now  # noqa: PLC0415  # keeps --help fast
+    from braing3n.moments import utc_now  # noqa: PLC0415  # keeps --help fast
     from server import enrolling  # noqa: PLC0415
     from server.consortium import open_consortium  # noqa: PLC0415
 
@@ -139,7 +143,7 @@ def revoke(
 
     Exit codes: 0 revoked, 1 not revoked, 2 misuse, or there is no such site.
     """
-    from braing3n.enrolment.moments import utc_now  # noqa: PLC0415  # keeps --help fast
+    from braing3n.moments import utc_now  # noqa: PLC0415  # keeps --help fast
     from server import enrolling  # noqa: PLC0415
     from server.consortium import open_consortium  # noqa: PLC0415
 
@@ -162,7 +166,7 @@ def roster(consortium: CONSORTIUM, as_json: JSON = False) -> None:
 
     Exit codes: 0 done, 2 misuse, or the roster is damaged.
     """
-    from braing3n.enrolment.moments import utc_now  # noqa: PLC0415  # keeps --help fast
+    from braing3n.moments import utc_now  # noqa: PLC0415  # keeps --help fast
     from server.consortium import open_consortium  # noqa: PLC0415
     from server.enrolling import load_roster  # noqa: PLC0415
 
@@ -187,7 +191,7 @@ def _tell(described: dict[str, Any], lines: list[str], *, as_json: bool) -> None
 
 def _described(config: "ConsortiumConfig", now: "datetime") -> dict[str, Any]:
     from braing3n.enrolment.certificates import days_left  # noqa: PLC0415  # keeps --help fast
-    from braing3n.enrolment.moments import to_text  # noqa: PLC0415
+    from braing3n.moments import to_text  # noqa: PLC0415
     from server.authority import load_authority, load_server_certificate  # noqa: PLC0415
     from server.enrolling import words_of  # noqa: PLC0415
 

@@ -117,11 +117,11 @@ def open_consortium(path: Path) -> ConsortiumConfig:
         ConfigError: The file is wrong, or something in the state folder is missing or out of reach.
     """
     config = load_consortium(path)
-    missing = [place.name for place in (
-        config.ca_key, config.ca_certificate, config.coordinator_key, config.coordinator_public,
-        config.roster) if not is_there(place)]
+    places = (config.ca_key, config.ca_certificate, config.coordinator_key, config.coordinator_public,
+              config.roster)
+    missing = [place.name for place in places if not is_there(place)]
     if missing:
-        is_new = len(missing) == 5
+        is_new = len(missing) == len(places)
         raise ConfigError(f"{config.state_dir} is no coordinator's folder",
                           expected="what `braing3n server init` made",
                           found="none of it" if is_new else f"no {', '.join(missing)}",

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from braing3n.enrolment.answer import SiteAnswer, consortium_words, make_answer
+from braing3n.enrolment.answer import consortium_words, make_answer
 from braing3n.enrolment.certificates import check_authority, check_current, to_pem
 from braing3n.enrolment.decisions import SiteEntry
 from braing3n.enrolment.private_files import check_absent, read_private, unwritable, write_private
@@ -123,8 +123,7 @@ def _new_answer(
     authority, server = load_authority(config), load_server_certificate(config)
     check_authority(authority, now)
     check_current(server, "the server's certificate", now)
-    answer: SiteAnswer = make_answer(config.name, to_pem(authority), config.addresses, standing, key,
-                                     now)
+    answer = make_answer(config.name, to_pem(authority), config.addresses, standing, key, now)
     try:
         with replacing(out) as part:
             part.write_text(render(answer), encoding="ascii")

@@ -4,12 +4,16 @@ from pathlib import Path
 
 from flwr.app import Message
 
-from braing3n.errors import OutputError, ProtocolError
-from braing3n.files import append_text, digest_bytes
-from braing3n.manifests import Manifest, manifest_line, read_manifest
+from braing3n.errors import ProtocolError
+from braing3n.files import append_text, cut_unfinished, digest_bytes
+from braing3n.manifests import (
+    FILE_NAME,
+    Manifest,
+    load_run_manifests,
+    manifest_line,
+    read_manifest,
+)
 from server.messages import read_doubles, read_text, read_vector
-
-FILE_NAME = "manifests.jsonl"
 
 
 class ManifestBook:
@@ -24,9 +28,8 @@ class ManifestBook:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
-        self._last: dict[str, Manifest] = {}
-        for manifest in _load(self._path):
-            self._last[manifest.site] = manifest
+        self._last = {manifest.site: manifest for manifest in load_run_manifests(folder)}
+        cut_unfinished(self._path)
 
     def take(self, site: str, kind: str, reply: Message) -> None:
         """Keep the manifest of a reply, if it is this reply's.
@@ -70,20 +73,3 @@ def _array_digest(kind: str, reply: Message) -> str | None:
 def _refuse(expected: str, found: str) -> ProtocolError:
     return ProtocolError("a reply's manifest is not what it should be", expected=f"one {expected}",
                          found=found, fix="look into that site's log and its egress.jsonl")
-
-
-def _load(path: Path) -> list[Manifest]:
-    """Read manifests; a line that was not finished is cut off."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    try:
-        found = [read_manifest(line) for line in whole.splitlines()]
-    except ProtocolError as error:
-        raise OutputError(f"{path} is damaged", expected="signed manifests", found="other content",
-                          fix="restore it; each site has its own in egress.jsonl") from error
-    if len(whole) < len(content):
-        with path.open("rb+") as stream:
-            stream.truncate(len(whole))
-    return found

@@ -1,26 +1,33 @@
-"""Flower messages of the coordinator: built, exchanged one by one, and read with suspicion."""
+"""Flower messages of the coordinator: built, and read with suspicion."""
 
-import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
-from flwr.serverapp import Grid
+from pydantic import ValidationError
 
-from braing3n.protocol import Task, fixed_word
+from braing3n.errors import ProtocolError
+from braing3n.protocol import Reply, Task, fixed_word
 from braing3n.weights import Doubles, Vector, doubles_from_npy, vector_from_npy
 
-POLL_S = 0.1
-LONGEST_PAUSE_S = 5.0
+# The coordinator's words for sites that cannot be asked.
+UNREACHABLE, REVOKED = "unreachable", "revoked"
 
 
 @dataclass(frozen=True)
 class Member:
-    """A site that takes part in this run."""
+    """A site that takes part in this run.
+
+    Attributes:
+        name: Its agreed name.
+        node_id: Flower's; None while it cannot be asked, whoever is there.
+        absent: Why that is, in one word: `unreachable` where it has not said hello since the run went
+            on, `revoked` where it is not enrolled any more.
+    """
 
     name: str
-    node_id: int
+    node_id: int | None
+    absent: str | None = None
 
 
 def record(task: Task, weights: Vector | Doubles | None) -> RecordDict:
@@ -38,54 +45,34 @@ def size_of(content: RecordDict) -> int:
     return arrays + texts
 
 
-def exchange(
-    grid: Grid, messages: Sequence[Message], timeout_s: float
-) -> Iterator[tuple[int, Message]]:
-    """Send messages and give each reply as it arrives, holding no other.
-
-    Flower's `send_and_receive` keeps every reply until the last is in, which at n sites takes the
-    memory of n models.
-
-    Yields:
-        The node that was asked, and the reply. Flower itself answers for a node that is gone, so
-        the sender of a reply does not tell who was asked.
-    """
-    pending: dict[str, int] = {}
-    for message in messages:
-        pending.update(dict.fromkeys(grid.push_messages([message]), message.metadata.dst_node_id))
-    deadline = time.monotonic() + timeout_s
-    while pending and time.monotonic() < deadline:
-        began, arrived = time.monotonic(), False
-        for message_id, node in list(pending.items()):
-            for reply in grid.pull_messages([message_id]):
-                arrived = True
-                pending.pop(message_id, None)
-                yield node, reply
-                _release(reply)
-        if not arrived:  # hundreds of questions take long: ask for a tenth of the time at most
-            pause_s = min(max(POLL_S, 9 * (time.monotonic() - began)), LONGEST_PAUSE_S)
-            time.sleep(min(pause_s, max(deadline - time.monotonic(), 0)))
-
-
-def _release(reply: Message) -> None:
-    """Let go of a reply's arrays now.
-
-    Flower's records are in reference cycles, which Python's collector finds late; until then each
-    would hold the memory of a model.
-    """
-    if reply.has_content():
-        for arrays in reply.content.array_records.values():
-            arrays.clear()
-
-
 def refusal_of(node: int, reply: Message) -> str:
     """Return the word for a failure: the site's own, or `unreachable` where Flower answers for it.
 
     Any other text than our fixed words is dropped.
     """
     if reply.metadata.src_node_id != node:
-        return "unreachable"
+        return UNREACHABLE
     return fixed_word(reply.error.reason or "")
+
+
+def read_reply(reply: Message, name: str, task: Task) -> Reply:
+    """Return the report of a reply that belongs to this task and this site.
+
+    Raises:
+        ProtocolError: It does not.
+    """
+    fix = "look into that site's log"
+    try:
+        report = Reply.model_validate_json(read_text(reply))
+    except (ValidationError, KeyError) as error:
+        raise ProtocolError("a reply cannot be read", expected="our JSON", found="other text",
+                            fix=fix) from error
+    expected = (name, task.stage, task.round_index, task.plan_digest)
+    found = (report.site, report.stage, report.round_index, report.plan_digest)
+    if found != expected:
+        raise ProtocolError("a reply belongs to another task", expected=str(expected),
+                            found=str(found), fix=fix)
+    return report
 
 
 def read_text(reply: Message) -> str:

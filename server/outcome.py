@@ -1,12 +1,12 @@
 """What came of rounds: one round's outcome, a stage's record, a part that is trained no more."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from braing3n.plan import Part, StageName
 from braing3n.protocol import Reply
 from braing3n.weights import State, Vector
+from server.attendance import Attendance
 
 
 @dataclass(frozen=True)
@@ -131,18 +131,24 @@ class StageRecord:
 
 
 def describe_outcome(
-    records: list[StageRecord], sites: tuple[str, ...], strangers: Mapping[str, str],
-    num_expected: int = 0,
+    records: list[StageRecord], attendance: Attendance, sites_per_round: int | None = None
 ) -> str:
-    """Return `completed`, or what was lost: `completed with 3 of 4 sites in decoder rounds 2, 5`."""
-    total = max(len(sites) + len(strangers), num_expected)
+    """Return `completed`, or what was lost: `completed with 3 of 4 sites in decoder rounds 2, 5`.
+
+    Args:
+        records: Of all stages.
+        attendance: Who was in the run.
+        sites_per_round: How many sites the plan draws for each round; None is all.
+    """
+    sites, strangers = attendance.sites, attendance.strangers
+    total = max(len(sites) + len(strangers), attendance.num_expected)
     lost = []
     for record in records:
         by_count: dict[tuple[int, str], list[str]] = {}
         for entry in record.participation:
             if len(entry["answered"]) < len(entry["asked"]):
-                drawn = len(entry["asked"]) < len(sites)  # the plan asks some sites in each round
-                of = f"{len(entry['asked'])} drawn" if drawn else str(total)
+                is_drawn = sites_per_round is not None and len(entry["asked"]) < len(sites)
+                of = f"{len(entry['asked'])} drawn" if is_drawn else str(total)
                 by_count.setdefault((len(entry["answered"]), of), []).append(str(entry["round"]))
         lost += [f"with {count} of {of} sites in {record.name} round"
                  f"{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
@@ -153,6 +159,7 @@ def describe_outcome(
     if len(sites) < total:
         names = ", ".join(f"{name}: {why}" for name, why in sorted(strangers.items()))
         lost.insert(0, f"with {len(sites)} of {total} sites admitted ({names or 'others not seen'})")
+    lost += attendance.words({record.name: record.rounds for record in records})
     skipped = {site: count for record in records for site, count in record.num_skipped.items()}
     if skipped:
         lost.append("without unreadable scans (" + ", ".join(

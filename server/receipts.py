@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from braing3n.errors import LedgerError, OutputError, ProtocolError
-from braing3n.files import append_text
+from braing3n.files import append_text, cut_unfinished, whole_lines
 from braing3n.privacy_messages import HeadClaim, Receipt
 from braing3n.receipts import check_claim, check_receipt, receipt_digest, receipt_line, sign_receipt
 from braing3n.signing import SigningKey, open_key
@@ -58,7 +58,7 @@ class ReceiptBook:
             if (before.seq, before.digest) == (claim.seq, claim.digest):
                 return
         if self._key is None:
-            self._key = open_key(self._folder / KEY_NAME, self._folder / PUBLIC_NAME)
+            self._key = open_run_key(self._folder)
         receipt = sign_receipt(
             self._key, number=0 if self._last is None else self._last.number + 1,
             previous=receipt_digest(self._last), run=self._run, site=site, claim=claim)
@@ -67,6 +67,18 @@ class ReceiptBook:
 
     def _take(self, receipt: Receipt) -> None:
         self._last = self._latest[receipt.site] = receipt
+
+
+def open_run_key(folder: Path) -> SigningKey:
+    """Return the key by which a run's coordinator signs, and make it where there is none.
+
+    Args:
+        folder: The run's folder.
+
+    Raises:
+        ConfigError: The key there is unusable.
+    """
+    return open_key(folder / KEY_NAME, folder / PUBLIC_NAME)
 
 
 def _check_goes_on(site: str, before: Receipt, claim: HeadClaim) -> None:
@@ -90,13 +102,9 @@ def _broken(site: str, expected: str, found: str) -> LedgerError:
 
 def _load(path: Path) -> Iterator[Receipt]:
     """Read receipts, and check each and their chain; a line that was not finished is cut off."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
     before: Receipt | None = None
     try:
-        for line in whole.splitlines():
+        for line in whole_lines(path):
             receipt = Receipt.model_validate_json(line)
             check_receipt(receipt)
             if receipt.previous != receipt_digest(before):
@@ -107,6 +115,4 @@ def _load(path: Path) -> Iterator[Receipt]:
         raise OutputError(f"{path} is damaged", expected="signed receipts, each after the one before",
                           found="other content", fix="restore it; sites keep copies in their "
                           "receipts.jsonl") from error
-    if len(whole) < len(content):
-        with path.open("rb+") as stream:
-            stream.truncate(len(whole))
+    cut_unfinished(path)

@@ -12,6 +12,7 @@ import braing3n
 from braing3n.errors import OutputError
 from braing3n.plan import STAGE_NAMES, Plan, StageName
 from braing3n.protocol import code_digest
+from server.attendance import Attendance
 from server.checkpoint import FIX, Manifest, read_manifest, stage_folder
 
 _NEEDED = {"id", "status", "started", "plan_digest"}
@@ -81,18 +82,29 @@ def look_back(path: Path, plan: Plan) -> Earlier | None:
     return earlier
 
 
-def check_sites(path: Path, earlier: Earlier, sites: tuple[str, ...]) -> None:
-    """Check that a run goes on with the sites that its finished rounds are of.
+def take_up(earlier: Earlier, names: tuple[str, ...], attendance: Attendance, min_sites: int) -> None:
+    """Put into `attendance` who is in a run that goes on: its own sites, and new ones.
 
-    Raises:
-        OutputError: They are others.
+    New ones count from the round on with which it goes on. Where too few are there, it does not go on,
+    and nobody is new.
+
+    Args:
+        earlier: What the run left.
+        names: Sites that are there.
+        attendance: As yet without sites.
+        min_sites: The plan's.
     """
-    own = tuple(str(name) for name in earlier.record["sites"])
-    if earlier.last is None or own == sites:
+    if earlier.last is None:  # nothing was finished with any sites
+        attendance.sites = names
         return
-    raise OutputError(f"the run in {path} cannot go on with other sites", expected=", ".join(own),
-                      found=", ".join(sites) or "none",
-                      fix="start the clients of its own sites, and no others")
+    own = tuple(str(name) for name in earlier.record["sites"])
+    attendance.sites = own
+    attendance.joined = list(earlier.record.get("joined", []))
+    attendance.revoked = list(earlier.record.get("revoked", []))
+    if len(names) >= min_sites:
+        stage, number = earlier.place
+        new = [name for name in names if name not in attendance.current]
+        attendance.join(new, stage, number + 1)
 
 
 def own_code_digest() -> str:

@@ -8,14 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from braing3n.errors import RunFailedError
 from braing3n.optimizer_plan import MergePlan
-from braing3n.weights import Vector
+from braing3n.weights import Doubles, Vector
 from server.merge import ExactMean, check_mergeable
-
-Wide = npt.NDArray[np.float64]
 
 OUTLIER = "outlier"
 _PIECE = 1 << 18  # numbers of each site at once
@@ -116,7 +113,7 @@ class RobustMerge:
         order = np.argsort(nearest.sum(axis=1), kind="stable")[: count - faulty]
         return sorted(sites[place] for place in order)
 
-    def _rows(self, sites: Sequence[str], scales: Mapping[str, float]) -> Iterator[tuple[int, Wide]]:
+    def _rows(self, sites: Sequence[str], scales: Mapping[str, float]) -> Iterator[tuple[int, Doubles]]:
         """Give (start, (n, piece) numbers of all sites), piece by piece."""
         files = [self._read(site) for site in sites]
         factors = np.array([scales[site] for site in sites])[:, None]

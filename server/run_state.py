@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -18,6 +18,7 @@ from braing3n.files import append_text, digest_file, remove_unfinished, write_te
 from braing3n.plan import Part, Plan, StageName
 from braing3n.protocol import software_version
 from braing3n.weights import State, Vector, save_weights
+from server.attendance import Attendance
 from server.checkpoint import (
     Manifest,
     ModelFile,
@@ -29,7 +30,7 @@ from server.checkpoint import (
 )
 from server.outcome import Frozen, Round, StageRecord, describe_outcome
 from server.privacy_account import account_of, summary_of
-from server.resume import Earlier, check_sites, look_back, own_code_digest
+from server.resume import Earlier, look_back, own_code_digest, take_up
 
 
 class RunFolder:
@@ -52,10 +53,8 @@ class RunFolder:
         self.plan = plan
         self.run_id = run_id
         self.status = "running"
-        self.sites: tuple[str, ...] = ()
-        self.strangers: dict[str, str] = {}
+        self.attendance = Attendance()
         self.code_digest: str | None = None
-        self.num_expected = 0
         self.records: list[StageRecord] = []
         self.models: dict[Part, ModelFile] = {}
         self.probes: dict[str, Any] = {}
@@ -91,21 +90,32 @@ class RunFolder:
     def begin(
         self, sites: tuple[str, ...], strangers: dict[str, str], code_digest: str, num_expected: int
     ) -> None:
-        """Write down who takes part; a run that goes on is cut back to its last finished round.
+        """Write down who is there; a run that goes on is cut back to its last finished round.
 
-        Raises:
-            OutputError: It goes on, and the sites are others.
+        Args:
+            sites: Sites that are there. A run that goes on may have more, which come back later.
+            strangers: What was wrong with other nodes.
+            code_digest: Of the sites' code.
+            num_expected: How many nodes were waited for.
         """
+        self.attendance = Attendance(sites, strangers, num_expected)
         if self.earlier is not None:
-            check_sites(self.path, self.earlier, sites)
+            take_up(self.earlier, sites, self.attendance, self.plan.min_sites)
             if (self.path / "metrics.jsonl").exists():
                 os.truncate(self.path / "metrics.jsonl", self._metrics_bytes)
         for folder in (self.path, self.path / "model", *(self.path / "rounds").glob("*")):
             remove_unfinished(folder)
         self._has_begun = True
-        self.sites, self.strangers = sites, strangers
-        self.code_digest, self.num_expected = code_digest, num_expected
+        self.code_digest = code_digest
         self.write()
+
+    def note_sites(
+        self, joined: Sequence[str], revoked: Sequence[str], strangers: dict[str, str],
+        stage: StageName, number: int,
+    ) -> None:
+        """Write down who is new or shut out before round `number` (from 1) of a stage."""
+        if self.attendance.change(joined, revoked, strangers, stage, number):
+            self.write()
 
     def checkpoint(self, stage: StageName) -> Manifest | None:
         """Return the manifest to go on from in a stage; None where it begins."""
@@ -123,15 +133,15 @@ class RunFolder:
     def write(self) -> None:
         """Bring run.json up to date."""
         encoder = self.models.get("encoder")
-        account = account_of(self.records, self.sites)
+        account = account_of(self.records, self.attendance.sites)
         content = {
             "schema": 1, "id": self.run_id, "name": self.plan.name, "status": self.status,
             "plan_digest": self.plan.digest, "encoder_digest": encoder and encoder.digest,
             "started": self._started, "ended": None if self.status == "running" else _now(),
             "privacy": summary_of(account, self.plan.budget), "privacy_by_site": account,
             "versions": versions(), "code_digest": self.code_digest,
-            "sites": list(self.sites), "stage_names": list(self.plan.stage_names),
-            "strangers": self.strangers, "stages": [record.as_json() for record in self.records],
+            **self.attendance.as_json(), "stage_names": list(self.plan.stage_names),
+            "stages": [record.as_json() for record in self.records],
             "models": {part: model.model_dump() for part, model in self.models.items()},
             "probes": self.probes, "resumed": self.resumed,
         }
@@ -212,7 +222,7 @@ class RunFolder:
 
     def finish(self) -> None:
         """Say how the run ended: never plainly `completed` where a site or a round was lost."""
-        self.status = describe_outcome(self.records, self.sites, self.strangers, self.num_expected)
+        self.status = describe_outcome(self.records, self.attendance, self.plan.sites_per_round)
         self.write()
 
     def fail(self, reason: str) -> None:

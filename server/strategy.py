@@ -1,23 +1,24 @@
 """One round: who is asked, how replies are merged as they arrive, and what counts as enough."""
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
-from pydantic import ValidationError
 
 from braing3n.errors import BrainG3NError, ProtocolError, RunFailedError
 from braing3n.optimizer_plan import MergePlan
 from braing3n.plan import Part
 from braing3n.protocol import Reply, Task
 from braing3n.weights import State, Vector, layout_digest, pack
+from server.exchange import Exchange
 from server.manifests import ManifestBook
 from server.merge import ExactMean
-from server.messages import Member, exchange, read_text, read_vector, record, refusal_of, size_of
+from server.messages import UNREACHABLE, Member, read_reply, read_vector, record, refusal_of, size_of
 from server.outcome import Frozen, Round
 from server.receipts import ReceiptBook
 from server.robust import RobustMerge
@@ -38,6 +39,8 @@ class Strategy:
         book: Where the heads of sites' ledgers are receipted.
         manifests: Where what sites say that they have sent is kept.
         spool: A folder for updates that have to be there together; None is the system's.
+        wait_for_lost_s: Seconds that a round with enough replies waits for sites whose connection is
+            lost, once nothing else is left to wait for.
     """
 
     grid: Grid
@@ -47,6 +50,7 @@ class Strategy:
     book: ReceiptBook | None = None
     manifests: ManifestBook | None = None
     spool: Path | None = None
+    wait_for_lost_s: float = 120.0
 
     def run_round(
         self, kind: str, task: Task, weights: Vector | None, result_like: State | None,
@@ -54,7 +58,9 @@ class Strategy:
     ) -> Round:
         """Send `task` to every member and merge what comes back.
 
-        A site that lacks a frozen part says so; it is sent the part, and the task again.
+        A site that lacks a frozen part says so; it is sent the part, and the task again. One whose
+        connection is lost is sent the task again when it is back; what it had done, it does not do
+        or pay for anew. The mean does not depend on who was late.
 
         Args:
             kind: Flower message type.
@@ -104,38 +110,50 @@ class Strategy:
             frozen: Parts that a site may ask for; it is sent them, and its message again.
         """
         began = time.monotonic()
-        outcome = Round(asked=tuple(member.name for member in contents))
-        lacking = self._ask(contents, kind, task, take, outcome)
-        if lacking:
-            sites = [member for member in contents if member.name in lacking]
-            self._send_missing(sites, lacking, task, frozen, outcome)
-            again = self._ask({m: contents[m] for m in sites if m.name not in outcome.refused}, kind,
-                              task, take, outcome)
-            outcome.refused.update(dict.fromkeys(again, "missing_part"))
-        for name in outcome.asked:
-            if name not in outcome.replies:
-                outcome.refused.setdefault(name, "late")
+        outcome = Round(asked=tuple(member.name for member in contents), refused={
+            member.name: member.absent for member in contents if member.absent is not None})
+        waiting, served, lost = set(outcome.asked) - outcome.refused.keys(), set[str](), set[str]()
+        while waiting and time.monotonic() < began + self.timeout_s:
+            asked = {one: content for one, content in contents.items() if one.name in waiting}
+            lacking, lost = self._ask(asked, kind, task, take, outcome, began + self.timeout_s)
+            outcome.refused.update(dict.fromkeys(served & lacking.keys(), "missing_part"))
+            sites = [one for one in asked if one.name in lacking.keys() - served]
+            served |= self._send_missing(sites, lacking, task, frozen, outcome)
+            waiting = (lacking.keys() | lost) - outcome.refused.keys() if lacking else set()
+        for name in set(outcome.asked) - outcome.replies.keys():
+            outcome.refused.setdefault(name, UNREACHABLE if name in lost else "late")
         outcome.seconds = time.monotonic() - began
         return outcome
 
     def _ask(
         self, contents: Mapping[Member, RecordDict], kind: str, task: Task, take: Take,
-        outcome: Round,
-    ) -> dict[str, tuple[Part, ...]]:
-        """Send the messages, take the replies into `outcome`; return who lacks which parts."""
-        names = {member.node_id: member.name for member in contents}
-        messages = [Message(content, member.node_id, kind, ttl=self.timeout_s)
-                    for member, content in contents.items()]
-        outcome.bytes_down += sum(map(size_of, contents.values()))
-        lacking: dict[str, tuple[Part, ...]] = {}
-        for node, message in exchange(self.grid, messages, self.timeout_s):
+        outcome: Round, deadline: float,
+    ) -> tuple[dict[str, tuple[Part, ...]], set[str]]:
+        """Send the messages, take the replies into `outcome`.
+
+        Returns:
+            Which parts sites lack, and who is lost. Where any site lacks a part, nobody waits for
+            those that are lost before it has been sent.
+        """
+        names, lacking = _names(contents), dict[str, tuple[Part, ...]]()
+        exchange = Exchange(self.grid, kind, {one.node_id: content for one, content in contents.items()
+                                              if one.node_id is not None}, deadline)
+
+        def patience_s() -> float:
+            if lacking:
+                return 0.0
+            num = len(outcome.replies)
+            is_needed = num < self.min_sites <= num + len(exchange.lost)
+            return math.inf if is_needed else self.wait_for_lost_s
+
+        for node, message in exchange.replies(patience_s):
             name = names[node]
             if message.has_error():
                 outcome.refused[name] = refusal_of(node, message)
                 continue
             outcome.bytes_up += size_of(message.content)
             try:
-                reply = self._read(message, name, task)
+                reply = read_reply(message, name, task)
                 if self.manifests is not None:
                     self.manifests.take(name, kind, message)
                 if reply.missing:
@@ -147,58 +165,53 @@ class Strategy:
                 outcome.replies[name] = reply
             except BrainG3NError as error:
                 outcome.refused[name] = error.code
-        return lacking
-
-    @staticmethod
-    def _read(message: Message, name: str, task: Task) -> Reply:
-        """Return a reply that belongs to this task and this site.
-
-        Raises:
-            ProtocolError: It does not.
-        """
-        fix = "look into that site's log"
-        try:
-            reply = Reply.model_validate_json(read_text(message))
-        except (ValidationError, KeyError) as error:
-            raise ProtocolError("a reply cannot be read", expected="our JSON", found="other text",
-                                fix=fix) from error
-        expected = (name, task.stage, task.round_index, task.plan_digest)
-        found = (reply.site, reply.stage, reply.round_index, reply.plan_digest)
-        if found != expected:
-            raise ProtocolError("a reply belongs to another task", expected=str(expected),
-                                found=str(found), fix=fix)
-        return reply
+        outcome.bytes_down += exchange.bytes_down
+        return lacking, {names[node] for node in exchange.lost}
 
     def _send_missing(
         self, sites: Sequence[Member], lacking: Mapping[str, tuple[Part, ...]], task: Task,
         frozen: Mapping[Part, Frozen], outcome: Round,
-    ) -> None:
-        """Send each site the frozen parts that it lacks, and only those."""
+    ) -> set[str]:
+        """Send each site the frozen parts that it lacks, and only those.
+
+        Returns:
+            All to whom that was done. A site that was lost meanwhile is not among them.
+        """
+        lost = set[str]()
         for part in sorted({part for parts in lacking.values() for part in parts}):
             if part not in task.frozen:
                 continue  # a site that asks for more than the task names is answered by nothing
             targets = [m for m in sites if part in lacking[m.name] and m.name not in outcome.refused]
             delivery = self.install(targets, task, part, frozen[part])
-            outcome.refused.update(delivery.refused)
+            lost |= {name for name, why in delivery.refused.items() if why == UNREACHABLE}
+            outcome.refused.update({name: why for name, why in delivery.refused.items()
+                                    if why != UNREACHABLE})
             outcome.bytes_frozen += delivery.bytes_frozen
+        return {member.name for member in sites} - lost
 
     def install(
         self, members: Sequence[Member], task: Task, part: Part, frozen: Frozen
     ) -> Round:
-        """Send one frozen part; the outcome says who did not take it and why."""
+        """Send one frozen part; the outcome says who did not take it and why.
+
+        Nobody waits for a site that is not there: it asks for the part when a task names it.
+        """
         began = time.monotonic()
         order = task.model_copy(update={"part": part, "layout": layout_digest(frozen.state),
                                         "frozen": {part: frozen.digest}})
         content = record(order, pack(frozen.state))
-        names = {member.node_id: member.name for member in members}
-        messages = [Message(content, node, "query.install", ttl=self.timeout_s) for node in names]
-        outcome = Round(asked=tuple(names.values()), bytes_frozen=len(messages) * size_of(content))
-        outcome.refused = dict.fromkeys(outcome.asked, "late")
-        for node, message in exchange(self.grid, messages, self.timeout_s):
+        names = _names(members)
+        exchange = Exchange(self.grid, "query.install", dict.fromkeys(names, content),
+                            began + self.timeout_s)
+        outcome = Round(asked=tuple(member.name for member in members))
+        refused = {member.name: member.absent or "late" for member in members}
+        for node, message in exchange.replies():
             if message.has_error():
-                outcome.refused[names[node]] = refusal_of(node, message)
+                refused[names[node]] = refusal_of(node, message)
             else:
-                del outcome.refused[names[node]]
+                del refused[names[node]]
+        refused.update({names[node]: UNREACHABLE for node in exchange.lost})
+        outcome.refused, outcome.bytes_frozen = refused, exchange.bytes_down
         outcome.seconds = time.monotonic() - began
         return outcome
 
@@ -219,6 +232,11 @@ class Strategy:
             found=f"{len(outcome.replies)} ({refused or 'nobody else was asked'})",
             fix=f"look into the logs of the sites that are named, in their state_dir{charged}",
         )
+
+
+def _names(members: Iterable[Member]) -> dict[int, str]:
+    """Return by node the names of the members that can be asked."""
+    return {one.node_id: one.name for one in members if one.node_id is not None}
 
 
 def _taking(layout: str, add: Callable[[Reply, Vector], None]) -> Take:

@@ -27,5 +27,5 @@ def accounts_of(path: Path, delta: float | None) -> list[Recomputed]:
                           fix="ask the site for the whole ledger; `braing3n audit verify` says what is "
                               "wrong with this one")
     lines = [(number, one.line) for number, one in enumerate(seen) if one.line is not None]
-    void = {str(line.cohort) for _, line in lines if (line.kind, line.code) == ("note", "without_dp")}
+    void = {str(line.cohort) for _, line in lines if line.is_without_dp}
     return recompute(rules.work_of(lines), void, delta)

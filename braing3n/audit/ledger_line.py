@@ -73,6 +73,11 @@ class Line(NamedTuple):
         """What it is about: run, stage, round, and what is released."""
         return self.run, self.stage, self.round_index, self.what
 
+    @property
+    def is_without_dp(self) -> bool:
+        """Whether it notes a release without differential privacy, which leaves its cohort no ε."""
+        return (self.kind, self.code) == ("note", "without_dp")
+
 
 class Seen(NamedTuple):
     """What a line turned out to be.

@@ -38,14 +38,14 @@ def epsilon_json(one: Recomputed | None) -> dict[str, Any] | None:
     if one.is_void:
         return {"claimed": None, "rdp": None, "pld": None, "delta": one.delta,
                 "void": "trained on without differential privacy as well"}
-    return {"claimed": _finite(one.claimed.pld), "rdp": one.bounds.rdp, "pld": one.bounds.pld,
+    return {"claimed": finite(one.claimed.pld), "rdp": one.bounds.rdp, "pld": one.bounds.pld,
             "delta": one.delta}
 
 
 def recomputed_json(path: str, cohorts: Sequence[Recomputed]) -> dict[str, Any]:
     """Return the answer of `audit recompute` for one ledger, for programs."""
     return {"ledger": path, "cohorts": [{
-        "cohort": one.cohort, "epsilon": epsilon_json(one), "claimed_rdp": _finite(one.claimed.rdp),
+        "cohort": one.cohort, "epsilon": epsilon_json(one), "claimed_rdp": finite(one.claimed.rdp),
         "agrees": not one.is_understated, "num_unsettled": one.num_unsettled,
         **{f"by_{kind}": [{"name": share.name, "entries": share.num_entries, "steps": share.steps,
                            "rdp": share.bounds.rdp, "pld": share.bounds.pld} for share in shares]
@@ -111,7 +111,8 @@ def _at(finding: Finding) -> str:
     return "" if finding.entry is None else f"entry {finding.entry}: "
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a number for programs; None where it is none."""
     return value if math.isfinite(value) else None
 
 

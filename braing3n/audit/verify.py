@@ -163,7 +163,7 @@ def _audit(path: Path, key: bytes, keys: Sequence[bytes], receipts: Sequence[Rec
     findings += [] if site is not None else replaced(seen, key, keys, receipts)
     work = rules.work_of(lines)
     findings += check_spending(work, rules.decisions_of(lines))
-    without = {line.cohort for _, line in lines if (line.kind, line.code) == ("note", "without_dp")}
+    without = {line.cohort for _, line in lines if line.is_without_dp}
     cohorts = recompute(work, [str(name) for name in without])
     findings += _understated(cohorts)
     ordered = sorted(findings, key=lambda one: -1 if one.entry is None else one.entry)

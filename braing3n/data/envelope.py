@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import stat
 import zlib
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from braing3n.errors import ConfigError
 from braing3n.files import replacing
+from braing3n.secret_files import read_secret
 
 KEY_BYTES = 32
 CHECK_NAME = "key-check"
@@ -164,17 +164,12 @@ def load_key(path: Path) -> bytes:
         ConfigError: It is not there, others may read or write it, or it holds no key.
     """
     try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            text = stream.read(2 * KEY_BYTES + 3)
+        text = read_secret(path, 2 * KEY_BYTES + 3)
     except OSError as error:
         raise ConfigError(f"the key file {path} cannot be read", expected="a key file",
                           found=error.strerror or type(error).__name__,
                           fix="correct `cache: key_file:`, or make one with `braing3n site "
                               "cache-key FILE`") from error
-    if mode & 0o077:
-        raise ConfigError(f"the key file {path} is open to others", found=f"mode {mode:04o}",
-                          expected="mode 0600 or 0400: its owner alone", fix=f"chmod 600 {path}")
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError:

@@ -16,7 +16,15 @@ from braing3n.data.cohort import open_cohort
 from braing3n.data.envelope import open_envelope
 from braing3n.data.examples import Example, chunks
 from braing3n.data.shelf import Shelf
-from braing3n.data.splits import FILE_NAME, SIDES, begin_split, describe, open_split, strata_of
+from braing3n.data.splits import (
+    FILE_NAME,
+    SIDES,
+    begin_split,
+    describe,
+    open_split,
+    strata_of,
+    was_begun,
+)
 from braing3n.data.tools.toolbox import open_chain
 from braing3n.data.visits import choose
 from braing3n.data.volumes import Volume
@@ -147,8 +155,7 @@ def open_site_data(config: SiteConfig, preset: Preset,
     """
     cohort = open_cohort(config.data)
     record = config.state_dir / FILE_NAME
-    # An index is written after the record was begun: where there is one, there was the other.
-    begin_split(record, is_in_use=any((config.state_dir / "cache").glob("index-*")))
+    begin_split(record, is_in_use=was_begun(config.state_dir))
     shelf = Shelf(open_cache(config), preset, open_chain(config.preprocessing, config.device))
     volumes, left_aside = choose(cohort.volumes, config.data)
     keys, skipped = _place(volumes, shelf, progress)

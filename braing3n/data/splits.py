@@ -112,6 +112,11 @@ def _side_alone(subject: str, held: Mapping[Side, float]) -> Side:
     return "train"
 
 
+def was_begun(state_dir: Path) -> bool:
+    """Tell whether a site is known to have had a record: the cache's index is written after it."""
+    return any((state_dir / "cache").glob("index-*"))
+
+
 def begin_split(path: Path, *, is_in_use: bool) -> None:
     """Check the record of a site's split, or begin one at a new site.
 

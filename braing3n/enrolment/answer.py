@@ -8,7 +8,6 @@ from pydantic import Field
 
 from braing3n.enrolment.certificates import check_authority, load_certificate
 from braing3n.enrolment.decisions import SiteEntry
-from braing3n.enrolment.moments import check_not_ahead, to_text
 from braing3n.enrolment.roster import Standing
 from braing3n.enrolment.signed_files import (
     Ed25519Key,
@@ -19,6 +18,7 @@ from braing3n.enrolment.signed_files import (
 )
 from braing3n.enrolment.words import fingerprint_words
 from braing3n.errors import ProtocolError
+from braing3n.moments import check_not_ahead, to_text
 from braing3n.protocol import SiteName
 from braing3n.signing import SigningKey
 

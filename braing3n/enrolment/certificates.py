@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from braing3n.enrolment.moments import to_text
 from braing3n.errors import ConfigError, ProtocolError
+from braing3n.moments import to_text
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from braing3n.enrolment.moments import Moment
 from braing3n.enrolment.node_keys import NodeKey
 from braing3n.enrolment.request import SiteRequest, Version
 from braing3n.enrolment.signed_files import UNSIGNED, Ed25519Key, Signature
 from braing3n.files import canonical_json
+from braing3n.moments import Moment
 from braing3n.protocol import SiteName
 from braing3n.signing import SigningKey
 from braing3n.yaml_files import Digest, StrictModel

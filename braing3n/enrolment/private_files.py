@@ -1,13 +1,10 @@
 """Secrets on the disk: files and folders for their owner alone, whole or not at all."""
 
-import os
 import stat
 from pathlib import Path
 
 from braing3n.errors import ConfigError
-from braing3n.files import replacing
-
-_OTHERS = 0o077
+from braing3n.secret_files import OTHERS, no_room, read_secret, write_secret
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -17,10 +14,7 @@ def write_private(path: Path, content: bytes) -> None:
         ConfigError: It cannot be written.
     """
     try:
-        with replacing(path) as part:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
+        write_secret(path, content)
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -32,17 +26,11 @@ def read_private(path: Path, limit: int = 1 << 16) -> bytes:
         ConfigError: It cannot be read, is longer, or others may read it.
     """
     try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            content = stream.read(limit + 1)
+        content = read_secret(path, limit + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read", expected="a file that its owner can read",
                           found=error.strerror or type(error).__name__,
                           fix="correct its permissions, or restore it from a backup") from error
-    if mode & _OTHERS:
-        raise ConfigError(f"{path} is open to others", expected="mode 0600 or 0400: its owner alone",
-                          found=f"mode {mode:04o}",
-                          fix=f"find out who may have read it, then chmod 600 {path}")
     if len(content) > limit:
         raise ConfigError(f"{path} is too long", expected=f"at most {limit} bytes", found="more",
                           fix="restore it from a backup")
@@ -60,7 +48,7 @@ def make_private_folder(path: Path) -> None:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise unwritable(path, error) from error
-    if mode & _OTHERS:
+    if mode & OTHERS:
         raise ConfigError(f"{path} is open to others", expected="mode 0700: its owner alone",
                           found=f"mode {mode:04o}",
                           fix=f"find out who may have read it, then chmod 700 {path}")
@@ -98,6 +86,4 @@ def check_absent(path: Path) -> None:
 
 def unwritable(path: Path, error: OSError) -> ConfigError:
     """Return what is raised where a file cannot be written."""
-    return ConfigError(f"{path} cannot be written", expected="a folder with room to write to",
-                       found=error.strerror or type(error).__name__,
-                       fix="make room, or correct the folder's permissions")
+    return no_room(f"{path} cannot be written", error)

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from pydantic import Field
 
-from braing3n.enrolment.moments import check_not_ahead, to_moment, to_text
 from braing3n.enrolment.node_keys import NodeKey, Proof, is_proof, node_key_text, prove
 from braing3n.enrolment.signed_files import (
     Ed25519Key,
@@ -19,6 +18,7 @@ from braing3n.enrolment.signed_files import (
 from braing3n.enrolment.words import fingerprint_words
 from braing3n.errors import ProtocolError
 from braing3n.files import canonical_json
+from braing3n.moments import check_not_ahead, to_moment, to_text
 from braing3n.protocol import SiteName
 from braing3n.signing import SigningKey
 

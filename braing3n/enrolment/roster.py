@@ -16,12 +16,11 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from braing3n.enrolment.decisions import Action, Decision, SiteEntry, sign_decision
-from braing3n.enrolment.moments import to_text
 from braing3n.errors import ConfigError, ProtocolError
-from braing3n.files import digest_bytes
+from braing3n.files import ZEROS, digest_bytes
+from braing3n.moments import to_text
 from braing3n.signing import PublicKey, SigningKey
 
-_ZEROS = "0" * 64
 _RESTORE = "restore the roster and the coordinator's key from the newest backup"
 
 
@@ -149,7 +148,7 @@ class Roster:
             decision = Decision.model_validate_json(line)
         except (ValidationError, RecursionError) as error:
             raise _broken(number, "a decision as this version writes it", "other content") from error
-        prev = digest_bytes(self.lines[-1]) if self.lines else _ZEROS
+        prev = digest_bytes(self.lines[-1]) if self.lines else ZEROS
         if decision.line() != line or not self._key.verify(decision.signed_bytes(), decision.signature):
             raise _broken(number, "a decision signed by the coordinator's key", "an edited one")
         if (decision.seq, decision.prev) != (len(self.lines), prev):
@@ -182,7 +181,7 @@ def begin_roster(consortium: str, authority: str, key: SigningKey, now: datetime
         key: The coordinator's key.
         now: What time it is.
     """
-    first = sign_decision(key, seq=0, prev=_ZEROS, time=to_text(now), action="begun",
+    first = sign_decision(key, seq=0, prev=ZEROS, time=to_text(now), action="begun",
                           consortium=consortium, authority=authority)
     return Roster([first.line()], key.public)
 

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
 
-from braing3n.enrolment.moments import Moment
 from braing3n.enrolment.private_files import is_there, unwritable
 from braing3n.errors import ConfigError, ProtocolError
 from braing3n.files import canonical_json, digest_bytes, write_text
+from braing3n.moments import Moment
 from braing3n.signing import PublicKey, SigningKey
 from braing3n.yaml_files import StrictModel
 

@@ -6,18 +6,18 @@ and `ledger.lock` keeps a second writer out. A ledger has one key for good.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from braing3n.errors import LedgerError
+from braing3n.moments import to_text, utc_now
 from braing3n.plan import StageName
 from braing3n.privacy.ledger_entry import (
     BEGUN,
     BUDGET,
-    TIME_FORMAT,
     TORN,
     Entry,
     MechanismRecord,
@@ -171,8 +171,8 @@ class Ledger(History):
 
     def _time(self) -> str:
         """Return what time it is, or that of the last entry if the clock was set back by a little."""
-        now = self._clock().astimezone(UTC)
-        text = now.strftime(TIME_FORMAT)
+        now = self._clock()
+        text = to_text(now)
         if not self.entries or text >= self.entries[-1].time:
             return text
         last = self.entries[-1].time
@@ -195,7 +195,7 @@ class Ledger(History):
 @contextmanager
 def open_ledger(
     folder: Path, *, trace: Path | None = None, wait_s: float = 10.0,
-    clock: Clock = lambda: datetime.now(UTC),
+    clock: Clock = utc_now,
 ) -> Iterator[Ledger]:
     """Open a site's ledger for writing, and begin one at a new site.
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from braing3n.budget import EngineName
 from braing3n.errors import LedgerError
-from braing3n.files import canonical_json, digest_bytes
+from braing3n.files import ZEROS, canonical_json, digest_bytes
 from braing3n.plan import StageName
 from braing3n.privacy.events import Event, MechanismName
 from braing3n.privacy_plan import MIN_DELTA, NoiseMultiplier
@@ -19,7 +19,6 @@ Kind = Literal["reserve", "settle", "refuse", "note"]
 What = Literal["update", "moments", "metrics", "counts"]
 
 MAX_LINE_BYTES = 4096
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 # Codes of notes that the ledger itself understands; others are words of whoever writes them.
 BEGUN = "begun"
@@ -115,7 +114,7 @@ class Head(StrictModel):
     digest: Digest
 
 
-NOTHING = Head(seq=-1, digest="0" * 64)
+NOTHING = Head(seq=-1, digest=ZEROS)
 
 
 class Entry(StrictModel):

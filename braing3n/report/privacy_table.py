@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from braing3n.privacy_messages import PrivacyReport
+from braing3n.yaml_files import LenientModel
 
 NOT_TOLD = "-"
 SILENT = "no usable answer in this run, so nothing of this site is in its models"
@@ -15,6 +16,7 @@ REFUSALS = {
     "budget": "refused: more than its privacy budget allows",
     "policy": "refused: its settings do not allow it",
     "plan": "refused: nobody there has approved the plan, or it goes beyond the limits there",
+    "code": "refused: the server sent code, or a version of the app that its settings do not take",
     "egress": "refused: the reply would hold what the settings there do not let out",
     "held": "refused: a person there did not let the reply out",
     "replay": "refused: a task for what it had released before",
@@ -47,11 +49,7 @@ def _known(told: Any) -> Any:
     return {key: value for key, value in told.items() if key in PrivacyReport.model_fields}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class SiteAccount(_Part):
+class SiteAccount(LenientModel):
     """One site in run.json's `privacy_by_site`: what it spent, and what it said last of each stage.
 
     A site without a budget has no stages here. `refused` has stages by the word for why the site is
@@ -63,7 +61,7 @@ class SiteAccount(_Part):
     stages: dict[str, Annotated[PrivacyReport, BeforeValidator(_known)]] = Field(default_factory=dict)
 
 
-class Start(_Part):
+class Start(LenientModel):
     """Where a stage of run.json began: the source and the digest of its first global weights."""
 
     source: str

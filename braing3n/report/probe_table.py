@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from braing3n.evaluation.metrics import METRIC_NAMES
+from braing3n.yaml_files import LenientModel
 
 Figures = Mapping[str, float | None]
 
@@ -17,11 +18,7 @@ _WORDS = {"policy": "not allowed by its settings", "cohort": "fewer than five pe
           "protocol": "an answer that could not be used"}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class TaskRecord(_Part):
+class TaskRecord(LenientModel):
     """One task in run.json."""
 
     kind: str
@@ -34,7 +31,7 @@ class TaskRecord(_Part):
     by_site: dict[str, dict[str, float | None]] = Field(default_factory=dict)
 
 
-class ProbesRecord(_Part):
+class ProbesRecord(LenientModel):
     """`probes` in run.json; without tasks where the plan has none, or the run did not come so far."""
 
     exchanges: int = 0

@@ -5,22 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from braing3n.errors import OutputError
 from braing3n.plan import STAGE_NAMES
 from braing3n.report.privacy_table import SiteAccount, Start
 from braing3n.report.probe_table import ProbesRecord
-from braing3n.yaml_files import load_yaml
+from braing3n.yaml_files import LenientModel, load_yaml
 
 
-class _Record(BaseModel):
-    """A part of run.json. Keys that a report does not need are passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Exchange(_Record):
+class Exchange(LenientModel):
     """One exchange with the sites: round `round` of training, or `what` else it was for."""
 
     round: int | None = None
@@ -32,7 +26,7 @@ class Exchange(_Record):
     bytes_up: int = 0
 
 
-class StageRecord(_Record):
+class StageRecord(LenientModel):
     """One stage, summed over its rounds. Memory is each program's largest, in MB."""
 
     name: str
@@ -52,7 +46,7 @@ class StageRecord(_Record):
     other_exchanges: tuple[Exchange, ...] = ()
 
 
-class ModelRecord(_Record):
+class ModelRecord(LenientModel):
     """A finished part of the model: its file in the run's folder and its digest."""
 
     file: str
@@ -60,7 +54,7 @@ class ModelRecord(_Record):
     sha256: str | None = None
 
 
-class Resumption(_Record):
+class Resumption(LenientModel):
     """When a run that had been interrupted went on, and after which round of which stage."""
 
     at: str
@@ -68,7 +62,7 @@ class Resumption(_Record):
     round: int
 
 
-class RunRecord(_Record):
+class RunRecord(LenientModel):
     """run.json; without an account of privacy by site where an earlier version wrote it."""
 
     id: str
@@ -105,7 +99,7 @@ class PlanLimit:
     delta: float | None
 
 
-class MetricLine(_Record):
+class MetricLine(LenientModel):
     """One line of metrics.jsonl: what one site reported.
 
     A line of phase `evaluate` is of the weights after `round` rounds, so 0 is the start; one of
@@ -121,7 +115,7 @@ class MetricLine(_Record):
     losses: tuple[float, ...] = ()
 
 
-Record = TypeVar("Record", bound=_Record)
+Record = TypeVar("Record", bound=LenientModel)
 
 
 def load_run(run: Path) -> RunRecord:

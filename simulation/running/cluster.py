@@ -4,7 +4,7 @@ import re
 import subprocess
 
 from braing3n.errors import ConfigError
-from simulation.programs import program
+from braing3n.service.programs import program
 
 CLUSTER_TIMEOUT_S = 30.0
 

@@ -7,28 +7,27 @@ and ended with the run.
 """
 
 import contextlib
-import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import simulation
-from braing3n.errors import ConfigError, RunFailedError
-from simulation.programs import program
+from braing3n.errors import RunFailedError
+from braing3n.service.ports import free_port
+from braing3n.service.programs import environment, program
+from server.network.bundle import copy_bundle
+from server.network.flower_program import ask_flower
+from server.network.flower_program import run_config as as_text
 from simulation.running.parallel import Capacity
 from simulation.running.processes import end_left_over
 
 START_TIMEOUT_S = 60.0
 POLL_S = 1.0
-ANSWER_TIMEOUT_S = 120.0
 # Unanswered questions in a row after which a run is given up; a busy machine misses one.
 MAX_UNANSWERED = 3
 # Asking Flower starts its command-line program: two seconds of a core, which sites train on.
@@ -55,38 +54,7 @@ class SuperLink:
         Raises:
             RunFailedError: The command failed or printed something else.
         """
-        try:
-            done = subprocess.run([program("flwr"), *arguments, "--format", "json"], text=True,
-                                  capture_output=True, check=False, cwd=self.folder,
-                                  env=self.environment, timeout=ANSWER_TIMEOUT_S)
-        except subprocess.TimeoutExpired as error:
-            raise RunFailedError(f"`flwr {arguments[0]}` does not answer", found="none",
-                                 expected=f"an answer in {ANSWER_TIMEOUT_S:.0f} s",
-                                 fix=f"look into {self.log}") from error
-        start = done.stdout.find("{")
-        try:
-            answer: dict[str, Any] = json.loads(done.stdout[start:]) if start >= 0 else {}
-        except json.JSONDecodeError:
-            answer = {}
-        if done.returncode or not answer or answer.get("success") is False:
-            raise RunFailedError(f"`flwr {arguments[0]}` failed", expected="JSON with success",
-                                 found=(done.stderr or done.stdout).strip()[-400:] or "nothing",
-                                 fix=f"look into {self.log}")
-        return answer
-
-
-def bundle() -> Path:
-    """Return the file that defines the Flower app: beside this package, or in the checkout.
-
-    Raises:
-        ConfigError: Neither is there.
-    """
-    package = Path(simulation.__file__).parent
-    for folder in (package / "bundle", package.parent):
-        if (folder / "pyproject.toml").exists():
-            return folder
-    raise ConfigError("the Flower app's definition is missing", expected="pyproject.toml",
-                      found=f"none beside {package}", fix="install braing3n again")
+        return ask_flower(arguments, self.environment, self.folder, str(self.log))
 
 
 @contextlib.contextmanager
@@ -105,7 +73,7 @@ def open_superlink(folder: Path, ray_address: str | None = None) -> Iterator[Sup
         f'[superlink]\ndefault = "own"\n\n[superlink.own]\naddress = "127.0.0.1:{port}"\n'
         "insecure = true\n"
     )
-    link = SuperLink(place, log_of(folder), environment(home))
+    link = SuperLink(place, log_of(folder), simulation_environment(home))
     if ray_address is not None:
         link.environment["RAY_ADDRESS"] = ray_address
     with link.log.open("wb") as stream:
@@ -133,30 +101,17 @@ def log_of(folder: Path) -> Path:
     return folder / "superlink" / "superlink.log"
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment for Flower's programs: our FLWR_HOME, no network, no telemetry."""
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith("FLWR_") and name != "RAY_ADDRESS"}
+def simulation_environment(home: Path) -> dict[str, str]:
+    """Return the environment for Flower's programs and Ray's."""
+    kept = environment(home)
+    kept.pop("RAY_ADDRESS", None)
     return {
         **kept,
-        "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         # Ray's own is 15: beside other work, sites then starve. Who wants that calls us with `nice`.
         "RAY_worker_niceness": kept.get("RAY_worker_niceness", "0"),
-        # The programs that the SuperLink starts are found by name.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
     }
-
-
-def free_port() -> int:
-    """Return a TCP port that nothing listens on, on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run_on_flower(
@@ -179,12 +134,10 @@ def run_on_flower(
     Raises:
         RunFailedError: Flower says that the run failed.
     """
-    app = folder / "app"
-    shutil.copytree(bundle(), app, ignore=lambda _, names: set(names) - {"pyproject.toml", "LICENSE"})
-    config = " ".join(f"{key}={json.dumps(value)}" for key, value in run_config.items())
+    app = copy_bundle(folder / "app")
     with open_superlink(folder, capacity.ray_address) as link:
         run_id = str(link.command(
-            "run", str(app), "--run-config", config, "--federation-config",
+            "run", str(app), "--run-config", as_text(run_config), "--federation-config",
             f"num-supernodes={num_sites} {capacity.as_federation_config()}",
         )["run-id"])
         try:

@@ -37,6 +37,20 @@ def test_a_site_without_a_budget_is_as_it_was_before_there_were_any(
     assert all(config.release.how(what, with_dp=False) == "exact" for what in get_args(Release))
 
 
+@pytest.mark.parametrize("allowed", ["newest", ">=0.1 0.2", "0.1", 1])
+def test_versions_of_the_app_that_are_none_are_told(
+    load: Callable[..., SiteConfig], allowed: object,
+) -> None:
+    with pytest.raises(ConfigError, match="app_version"):
+        load(data={"folder": "bids"}, plans={"app_version": allowed})
+
+
+def test_versions_of_the_app_are_as_pep_440_writes_them(load: Callable[..., SiteConfig]) -> None:
+    assert load(data={"folder": "bids"}).plans.app_version is None
+    allowed = load(data={"folder": "bids"}, plans={"app_version": ">=0.1,<0.2"}).plans.app_version
+    assert allowed == ">=0.1,<0.2"
+
+
 def test_the_defaults_with_a_budget_are_the_careful_ones(load: Callable[..., SiteConfig]) -> None:
     config = load(budget=BUDGET)
     budget = config.budget

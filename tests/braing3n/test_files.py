@@ -3,15 +3,21 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from braing3n.errors import OutputError
 from braing3n.files import (
+    append_text,
     canonical_json,
     check_free,
+    cut_unfinished,
     digest_bytes,
     digest_file,
+    last_line,
     locked,
     replacing,
+    whole_lines,
     write_text,
 )
 
@@ -37,6 +43,31 @@ def test_a_device_or_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="other than a file"):
         write_text(path, "new")
     assert path.is_fifo()
+
+
+@given(st.lists(st.binary(max_size=9).map(lambda line: line.translate(None, b"\r\n")), max_size=6),
+       st.binary(max_size=9).map(lambda line: line.translate(None, b"\r\n")))
+def test_a_line_that_was_not_finished_was_never_written(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], torn: bytes,
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "x.jsonl"
+    whole = b"".join(line + b"\n" for line in lines)
+    path.write_bytes(whole + torn)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("braing3n.files._BLOCK", 4)  # lines lie across blocks
+        assert whole_lines(path) == lines
+        assert last_line(path) == (lines[-1] if lines else None)
+        assert path.read_bytes() == whole + torn
+        cut_unfinished(path)
+    assert path.read_bytes() == whole
+    append_text(path, "next\n")
+    assert whole_lines(path) == [*lines, b"next"]
+
+
+def test_a_file_of_lines_that_is_not_there_has_none(tmp_path: Path) -> None:
+    cut_unfinished(tmp_path / "none")
+    assert (whole_lines(tmp_path / "none"), last_line(tmp_path / "none")) == ([], None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_canonical_json_does_not_depend_on_the_order_of_keys() -> None:

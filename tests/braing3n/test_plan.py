@@ -77,6 +77,13 @@ def test_rules_of_a_plan_that_are_broken_are_told_at_once() -> None:
     assert "`probes`: " in wrong.value.expected
 
 
+def test_how_long_a_lost_site_is_waited_for_may_be_no_time_and_not_less() -> None:
+    assert load_plan(DEMO).wait_for_lost_s == 120
+    assert load_plan(DEMO, "wait_for_lost_s=0").wait_for_lost_s == 0
+    with pytest.raises(ConfigError, match="1 mistake"):
+        load_plan(DEMO, "wait_for_lost_s=-1")
+
+
 def test_a_sites_key_in_a_plan_is_named() -> None:
     with pytest.raises(ConfigError, match="no key `probe_methods`"):
         load_plan(DEMO, "probe_methods=[ridge]")

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braing3n.errors import ProtocolError
-from braing3n.files import digest_bytes
+from braing3n.files import ZEROS, digest_bytes
 from braing3n.privacy.ledger_entry import Head
 from braing3n.privacy_messages import HeadClaim, Receipt
 from braing3n.receipts import (
-    ZEROS,
     check_claim,
     check_receipt,
     receipt_digest,

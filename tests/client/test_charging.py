@@ -102,7 +102,9 @@ def test_two_rounds_of_the_same_are_noised_anew(clinic: Make) -> None:
     assert 0.4 < np.mean(np.sign(first) != np.sign(second)) < 0.6
 
 
-def test_work_that_fails_stays_spent_in_full(clinic: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_whose_failure_was_told_stays_spent_in_full(
+    clinic: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site, inner = clinic(), dp_work.train_round_with_dp
 
     def fail(*_: object, **__: object) -> None:
@@ -112,11 +114,69 @@ def test_work_that_fails_stays_spent_in_full(clinic: Make, monkeypatch: pytest.M
     with pytest.raises(RuntimeError):
         site.train()
     assert site.kinds == ["reserve update"]
+    record_refusal(site.site, site.task().model_dump_json(), "internal")  # as the guard does
     monkeypatch.setattr(dp_work, "train_round_with_dp", inner)
     reply, _ = site.train()
-    assert site.kinds == ["reserve update"] * 2 + ["settle update"]
+    assert site.kinds == ["reserve update", "refuse internal", "reserve update", "settle update"]
     assert reply.privacy.epsilon_total == pytest.approx(epsilon(site.events(), 1e-5))
     assert len(site.events()) == 2
+
+
+def test_a_round_that_a_kill_cut_off_is_done_again_on_the_reserve_that_it_left(
+    clinic: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing left the site: an answer leaves only when it is kept and settled."""
+    site, inner = clinic(), dp_work.train_round_with_dp
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dp_work, "train_round_with_dp", killed)
+    with pytest.raises(KeyboardInterrupt):
+        site.train()
+    monkeypatch.setattr(dp_work, "train_round_with_dp", inner)
+    reply, _ = site.train()
+    assert site.kinds == ["reserve update", "settle update"]
+    assert reply.privacy.epsilon_total == epsilon(site.events()[:1], 1e-5)
+
+
+@pytest.mark.parametrize("other", [{"shift": 0.5}, {"run": "r2"}, {"round_index": 1}])
+def test_a_reserve_that_was_left_open_pays_for_no_other_task(
+    clinic: Make, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    """Other weights, another run, or another round are another release."""
+    site, inner = clinic(), dp_work.train_round_with_dp
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dp_work, "train_round_with_dp", killed)
+    with pytest.raises(KeyboardInterrupt):
+        site.train()
+    monkeypatch.setattr(dp_work, "train_round_with_dp", inner)
+    site.train(**other)
+    assert site.kinds == ["reserve update"] * 2 + ["settle update"]
+    assert len(load_history(site.state).open_reserves()) == 1
+
+
+def test_of_two_processes_at_one_task_one_releases_and_the_other_is_refused(
+    clinic: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that was started anew is asked again while the process of the old one still computes."""
+    site, inner, other = clinic(), dp_work.train_round_with_dp, []
+
+    def meanwhile(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(dp_work, "train_round_with_dp", inner)
+        other.append(site.train())
+        return inner(*arguments, **named)
+
+    monkeypatch.setattr(dp_work, "train_round_with_dp", meanwhile)
+    with pytest.raises(ReplayError, match="another process"):
+        site.train()
+    assert site.kinds == ["reserve update", "settle update"]
+    assert load_history(site.state).entries[-1].released_digest == (
+        outbox.Kept(None, other[0][1], ()).digest)
+    assert site.train()[1].tobytes() == other[0][1].tobytes()
 
 
 def test_an_answer_that_was_kept_but_not_settled_is_given_and_settled_when_asked_again(
@@ -124,7 +184,7 @@ def test_an_answer_that_was_kept_but_not_settled_is_given_and_settled_when_asked
 ) -> None:
     site, settle, kept = clinic(), charging._settle, []
 
-    def killed(permit: Any, answer: outbox.Kept) -> Any:
+    def killed(permit: Any, answer: outbox.Kept, ledger: Any) -> Any:
         kept.append(answer)
         raise KeyboardInterrupt
 
@@ -247,6 +307,7 @@ def test_a_lost_round_can_cost_the_last_one(clinic: Make, monkeypatch: pytest.Mo
     monkeypatch.setattr(dp_work, "train_round_with_dp", never)
     with pytest.raises(AssertionError):
         site.train()
+    record_refusal(site.site, site.task().model_dump_json(), "internal")
     monkeypatch.setattr(dp_work, "train_round_with_dp", inner)
     site.train()
     site.train(round_index=1)

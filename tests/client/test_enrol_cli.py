@@ -65,6 +65,16 @@ def hospital(tmp_path, braing3n, write_scan):
 
 
 @pytest.fixture
+def begun(hospital, braing3n):
+    """Make a hospital with keys, whose ledger has begun; return its settings."""
+    site = hospital()
+    braing3n("site", "keygen", site)
+    with open_ledger(site.parent / "state"):
+        pass
+    return site
+
+
+@pytest.fixture
 def consortium(tmp_path):
     """Make a coordinator's folder; return its settings."""
 
@@ -178,27 +188,19 @@ def _asked(braing3n, site, tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["ledger.key", "ledger.jsonl"])
-def test_no_second_ledger_key_is_made_where_a_ledger_was(hospital, braing3n, lost):
-    site = hospital()
-    state = site.parent / "state"
-    braing3n("site", "keygen", site)
-    with open_ledger(state):
-        pass
+def test_no_second_ledger_key_is_made_where_a_ledger_was(begun, braing3n, lost):
+    state = begun.parent / "state"
     (state / lost).unlink()
     before = contents(state)
-    code, _, err = braing3n("site", "keygen", site)
+    code, _, err = braing3n("site", "keygen", begun)
     assert code == 2
     assert "is gone" in err
     assert contents(state) == before
 
 
 @pytest.mark.parametrize("damage", ["an edited line", "nothing but an answer that was kept"])
-def test_no_key_is_made_at_a_site_whose_ledger_does_not_hold(hospital, braing3n, damage):
-    site = hospital()
-    state = site.parent / "state"
-    braing3n("site", "keygen", site)
-    with open_ledger(state):
-        pass
+def test_no_key_is_made_at_a_site_whose_ledger_does_not_hold(begun, braing3n, damage):
+    state = begun.parent / "state"
     (state / "network/supernode.key").unlink()
     if damage == "an edited line":
         content = (state / "ledger.jsonl").read_bytes()
@@ -208,7 +210,7 @@ def test_no_key_is_made_at_a_site_whose_ledger_does_not_hold(hospital, braing3n,
             path.unlink()
         (state / "outbox").mkdir()
         np.savez(state / "outbox" / f"train-{'0' * 64}.npz", x=np.zeros(1))
-    code, _, err = braing3n("site", "keygen", site)
+    code, _, err = braing3n("site", "keygen", begun)
     assert code == 2
     assert "ledger.jsonl is" in err
     assert not (state / "network/supernode.key").exists()
@@ -357,7 +359,7 @@ def test_an_older_answer_is_refused_and_the_same_or_a_newer_one_taken(hospital, 
     braing3n("site", "keygen", site)
     old, new = enrolled(site, coordinator), tmp_path / "new.json"
     later = datetime.now(UTC) + timedelta(minutes=4)
-    monkeypatch.setattr("braing3n.enrolment.moments.utc_now", lambda: later)
+    monkeypatch.setattr("braing3n.moments.utc_now", lambda: later)
     assert braing3n("server", "answer", coordinator, "hospital-a", "--out", new)[0] == 0
     for answer, code in ((old, 0), (old, 0), (new, 0), (old, 2)):
         assert braing3n("site", "accept", site, answer, "--yes")[0] == code
@@ -371,7 +373,7 @@ def test_an_expired_ca_and_a_wrong_clock_are_told(
     now = datetime.now(UTC)
     for days, told in ((3651, "has expired"), (-1, "in the future")):
         with monkeypatch.context() as patched:
-            patched.setattr("braing3n.enrolment.moments.utc_now",
+            patched.setattr("braing3n.moments.utc_now",
                             lambda days=days: now + timedelta(days))
             code, _, err = braing3n("site", "accept", site, answer, "--yes")
         assert code == 2

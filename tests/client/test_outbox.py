@@ -2,10 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from braing3n.errors import OutputError
 from braing3n.plan import load_plan
 from braing3n.protocol import Reply, Task
+from braing3n.round_records import sign_record
+from braing3n.signing import SigningKey
 from client.outbox import Kept, find, keep, task_digest
 from simulation.run import PLANS
 
@@ -41,6 +44,14 @@ def test_another_task_has_another_digest(other: Task) -> None:
     assert task_digest("train", other, WEIGHTS) != task_digest("train", task(), WEIGHTS)
     assert task_digest("train", task(), WEIGHTS + 1) != task_digest("train", task(), WEIGHTS)
     assert task_digest("evaluate", task(), WEIGHTS) != task_digest("train", task(), WEIGHTS)
+
+
+def test_a_task_that_is_asked_again_with_a_later_record_is_the_same_task() -> None:
+    later = sign_record(SigningKey(Ed25519PrivateKey.from_private_bytes(b"k" * 32)), number=4,
+                        previous="0" * 64, run="r1", plan_digest=PLAN.digest, what="training",
+                        stage="pretrain", round_index=0, asked=("a",), answered=("a",), refused={},
+                        result="1" * 64, time="2026-12-01T00:00:00Z")
+    assert task_digest("train", task(record=later), WEIGHTS) == task_digest("train", task(), WEIGHTS)
 
 
 def test_the_next_answer_of_a_kind_takes_the_place_of_the_last(tmp_path: Path) -> None:

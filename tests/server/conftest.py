@@ -1,6 +1,6 @@
-"""Sites with made features in place of scans, for probes over real messages."""
+"""Sites with made features in place of scans, for probes over real messages; nodes that get lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from flwr.app import Message
+from flwr.app import Error, Message
 
 from braing3n.conditions import Conditions
 from braing3n.data.examples import Example
@@ -151,3 +151,56 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Worl
         return made
 
     return make
+
+
+class FlakyGrid(LocalGrid):
+    """Nodes that vanish and come back, as over a SuperLink, which then answers for them.
+
+    `away` says for how many looks at the nodes each is not there; `dies` for how many one will not be
+    there from a message on, whose work it does, and whose answer is lost.
+    """
+
+    def __init__(self, app: Any, num_sites: int, config: dict[str, str] | None = None) -> None:
+        super().__init__(app, num_sites, config or {})
+        self.away: dict[int, float] = {}
+        self.dies: Callable[[Message], float] = lambda _: 0
+        self.sent: list[Message] = []
+
+    def get_node_ids(self) -> list[int]:
+        self.away = {node: left - 1 for node, left in self.away.items() if left > 1}
+        return [node for node in super().get_node_ids() if node not in self.away]
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        self.sent += messages
+        return list(super().push_messages(messages))
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        replies = []
+        for identifier in message_ids:
+            message = self._pushed.get(identifier)
+            node = None if message is None else message.metadata.dst_node_id
+            looks = 0 if message is None or node in self.away else self.dies(message)
+            if looks:
+                super().pull_messages([identifier])
+                self.away[node] = looks
+            if node in self.away:
+                self._pushed.pop(identifier, None)
+                replies.append(unavailable(message))
+            else:
+                replies += super().pull_messages([identifier])
+        return replies
+
+
+def unavailable(message: Message) -> Message:
+    """Return what SuperLink answers for a node that is gone."""
+    reply = Message(Error(5, "Error: Node Unavailable"), reply_to=message)
+    reply.metadata.__dict__["_src_node_id"] = 1
+    return reply
+
+
+@pytest.fixture
+def flaky_grid(monkeypatch: pytest.MonkeyPatch) -> type[FlakyGrid]:
+    """Nodes that get lost, and no pause before one that is there is asked again."""
+    monkeypatch.setattr("server.exchange.AGAIN_S", 0.0)
+    monkeypatch.setattr("server.exchange.POLL_S", 0.01)
+    return FlakyGrid

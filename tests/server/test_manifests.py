@@ -10,11 +10,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from braing3n.errors import OutputError, ProtocolError
 from braing3n.files import digest_bytes
-from braing3n.manifests import Content, manifest_line, read_manifest, sign_manifest
+from braing3n.manifests import FILE_NAME, Content, manifest_line, read_manifest, sign_manifest
 from braing3n.plan import load_plan
 from braing3n.signing import SigningKey
 from client.app import app
-from server.manifests import FILE_NAME, ManifestBook
+from server.manifests import ManifestBook
 from simulation.grid import LocalGrid, run_locally
 from simulation.run import PLANS
 from simulation.site_folders import find_site_folders
@@ -58,6 +58,7 @@ def test_manifests_are_kept_and_gone_on_with(book: ManifestBook, tmp_path: Path)
     assert "sent before" in refused.value.found
     again.take("a", "evaluate", reply(4))
     assert len(path.read_bytes().splitlines()) == 3
+    assert read_manifest(path.read_bytes().splitlines()[-1]).seq == 4  # not behind what was cut short
     path.write_bytes(b"nothing\n")
     with pytest.raises(OutputError, match="is damaged"):
         ManifestBook(tmp_path)

@@ -10,6 +10,7 @@ from braing3n.files import digest_file
 from braing3n.plan import load_plan
 from braing3n.protocol import Reply
 from braing3n.weights import digest_state, load_weights
+from server.attendance import Attendance
 from server.outcome import Frozen, Round, StageRecord, describe_outcome
 from server.run_state import RunFolder
 from simulation.run import PLANS
@@ -35,12 +36,12 @@ def record(*answered: str) -> StageRecord:
 
 
 def test_a_run_that_lost_nothing_is_completed() -> None:
-    assert describe_outcome([record("abcd", "abcd")], tuple("abcd"), {}) == "completed"
+    assert describe_outcome([record("abcd", "abcd")], Attendance(tuple("abcd"))) == "completed"
 
 
 def test_rounds_that_lost_sites_are_named_by_how_many_answered() -> None:
     stage = record("abcd", "abc", "abcd", "ab", "bcd")
-    assert describe_outcome([stage], tuple("abcd"), {}) == (
+    assert describe_outcome([stage], Attendance(tuple("abcd"))) == (
         "completed with 2 of 4 sites in decoder round 4; with 3 of 4 sites in decoder rounds 2, 5"
     )
 
@@ -49,14 +50,14 @@ def test_a_stranger_and_a_lost_evaluation_are_named() -> None:
     stage = StageRecord("decoder", 1)
     stage.add(1, "training", outcome("abc", "abc"))
     stage.add(None, "evaluation", outcome("abc", "ab"))
-    assert describe_outcome([stage], tuple("abc"), {"d": "stranger"}) == (
+    assert describe_outcome([stage], Attendance(tuple("abc"), {"d": "stranger"})) == (
         "completed with 3 of 4 sites admitted (d: stranger); "
         "with 2 of 4 sites in decoder evaluation"
     )
 
 
 def test_sites_that_were_expected_and_never_seen_are_counted() -> None:
-    assert describe_outcome([record("abcd")], tuple("abcd"), {}, num_expected=6) == (
+    assert describe_outcome([record("abcd")], Attendance(tuple("abcd"), num_expected=6)) == (
         "completed with 4 of 6 sites admitted (others not seen)"
     )
 
@@ -116,7 +117,30 @@ def test_a_site_that_was_not_drawn_is_not_lost_and_one_that_was_is() -> None:
     stage = StageRecord("decoder", 3)
     for number, (asked, answered) in enumerate([("ab", "ab"), ("cd", "c"), ("ac", "ac")], start=1):
         stage.add(number, "training", outcome(asked, answered))
-    assert describe_outcome([stage], tuple("abcd"), {}) == (
+    assert describe_outcome([stage], Attendance(tuple("abcd")), sites_per_round=2) == (
         "completed with 1 of 2 drawn sites in decoder round 2"
     )
     assert (stage.as_json()["sites_asked"], stage.as_json()["sites_answered"]) == (4, 3)
+
+
+def test_who_came_late_or_was_shut_out_is_named_and_is_no_loss_of_rounds_before() -> None:
+    stage = StageRecord("decoder", 3)
+    for number, (asked, answered) in enumerate([("ab", "a"), ("abcd", "abd"), ("acd", "acd")], 1):
+        stage.add(number, "training", outcome(asked, answered))
+    there = Attendance(tuple("ab"))
+    assert there.change(["d", "c"], [], {}, "decoder", 2)
+    assert there.change([], ["b"], {}, "decoder", 3)
+    assert not there.change([], [], {}, "decoder", 3)
+    assert (there.sites, there.current) == (tuple("abcd"), ["a", "c", "d"])
+    there.join(["b"], "decoder", 4)
+    assert (there.sites, there.current) == (tuple("abcd"), ["a", "b", "c", "d"])
+    assert describe_outcome([stage], there) == (
+        "completed with 1 of 4 sites in decoder round 1; with 3 of 4 sites in decoder round 2; "
+        "with c, d from decoder round 2 on; with b from decoder evaluation on; "
+        "without b from decoder round 3 on (revoked)")
+
+
+def test_a_site_that_was_there_for_the_first_round_did_not_come_late() -> None:
+    there = Attendance(("a",))
+    there.join(["b"], "pretrain", 1)
+    assert describe_outcome([], there) == "completed"

@@ -185,7 +185,7 @@ def test_an_answer_that_flower_gives_for_a_node_that_is_gone_does_not_stop_the_r
             reply.metadata.__dict__["_src_node_id"] = 1
             reply.__dict__.update(_content=None, _error=Error(5, "node is unavailable"))
 
-    out = run(sweep="min_sites=1", apps=(server_app, wrap(client_app, after=gone)))
+    out = run(sweep="min_sites=1 wait_for_lost_s=0", apps=(server_app, wrap(client_app, after=gone)))
     rounds = read(out)["stages"][0]["participation"]
     assert [entry["refused"] for entry in rounds] == [{"site-b": "unreachable"}] * 2
 

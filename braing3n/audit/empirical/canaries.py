@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from braing3n.audit.empirical.bounds import Wide
-from braing3n.audit.empirical.exact import clipped_gradient, flat
+from braing3n.audit.empirical.exact import Inputs, clipped_gradient, flat
 from braing3n.data.examples import Example
 from braing3n.privacy.clipping import LOSS_SHARE
 from braing3n.privacy_plan import StagePrivacy
 from braing3n.training import Objective, seed_for
 
-Inputs = tuple[Tensor, ...]
 _LOUDNESS = 10.0           # norm of a gradient canary over C: clipping has something to do
 _MOST_COORDINATES = 1 << 17  # that input canaries are looked for in
 _TO_CHOOSE_BY = 12           # canaries whose gradients choose these

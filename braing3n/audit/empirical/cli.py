@@ -2,7 +2,6 @@
 
 import json
 import sys
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,13 +76,14 @@ def empirical(
 
 def provenance() -> dict[str, str]:
     """Return which code was audited, by the digest that sites tell the coordinator, and when."""
-    from braing3n.protocol import code_digest, software_version  # noqa: PLC0415  # keeps --help fast
+    from braing3n.moments import to_text, utc_now  # noqa: PLC0415  # keeps --help fast
+    from braing3n.protocol import code_digest, software_version  # noqa: PLC0415
 
     # Found and not imported: what is audited is in this package, what a site runs is in both.
     folders = [Path(spec.origin).parent for spec in map(find_spec, ("braing3n", "client"))
                if spec is not None and spec.origin is not None]
     return {"version": software_version(), "code_digest": code_digest(folders),
-            "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+            "time": to_text(utc_now())}
 
 
 def tell(audit: "EmpiricalAudit", out: Path | None, *, as_json: bool) -> None:

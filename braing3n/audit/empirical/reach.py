@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from braing3n.audit.empirical.canaries import Inputs
-from braing3n.audit.empirical.exact import exact_sum, flat
+from braing3n.audit.empirical.exact import Inputs, exact_sum, flat
 from braing3n.audit.empirical.result import Diagnostic
 from braing3n.budget import EngineName
 from braing3n.privacy.dpsgd import clipped_sum

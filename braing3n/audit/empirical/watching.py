@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from braing3n.audit.empirical.bounds import Wide
-from braing3n.audit.empirical.canaries import Canaries, Inputs
-from braing3n.audit.empirical.exact import exact_sum, flat, trained
+from braing3n.audit.empirical.canaries import Canaries
+from braing3n.audit.empirical.exact import Inputs, exact_sum, flat, trained
 from braing3n.data.examples import Example
 from braing3n.errors import RunFailedError
 from braing3n.privacy.clipping import LOSS_SHARE

@@ -23,7 +23,8 @@ class Disagreement(NamedTuple):
     Attributes:
         code: `no_ledger`, `unlisted`, `uncharged_metrics`, `uncharged_probes`, `other_plan`,
             `other_mechanism`, `other_epsilon`, `other_release`, `unlisted_site`, `other_site` or
-            `other_file`.
+            `other_file`; of signed round records `broken_records`, `unrecorded`,
+            `other_participation`, `unlisted_round`, `unsent` or `other_record`.
         site: The site; empty where it is of none.
         what: What was found, and what it means for the claim.
     """
@@ -106,7 +107,7 @@ def disagreements(given: Given, ledgers: Sequence[Appendix]) -> list[Disagreemen
 def _unlisted(record: RunRecord, site: str, own: Sequence[Line]) -> Iterator[Disagreement]:
     """Find results of the run that a site is in, and its ledger does not have."""
     settled = {(line.stage, line.what, line.round_index) for line in own if line.kind == "settle"}
-    without = {line.stage for line in own if (line.kind, line.code) == ("note", "without_dp")}
+    without = {line.stage for line in own if line.is_without_dp}
     part = part_of(record, site)
     lacking = [f"{stage}, round {number}" for stage, number in part.gave
                if stage not in without and (stage, "update", number - 1) not in settled]
@@ -124,7 +125,7 @@ def _unlisted(record: RunRecord, site: str, own: Sequence[Line]) -> Iterator[Dis
 def _uncharged(given: Given, site: str, own: Sequence[Line]) -> Iterator[Disagreement]:
     """Find held-out metrics of stages with DP that were never charged."""
     charged = {(line.stage, line.round_index) for line in own if line.what == "metrics"}
-    without = {line.stage for line in own if (line.kind, line.code) == ("note", "without_dp")}
+    without = {line.stage for line in own if line.is_without_dp}
     lacking = sorted({(line.stage, line.round) for line in given.metrics
                       if (line.site, line.phase) == (site, "evaluate") and line.metrics
                       and line.stage not in without and (line.stage, line.round - 1) not in charged})

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from braing3n.audit.output import verified_json
+from braing3n.audit.output import finite, verified_json
 from braing3n.audit.recompute import Recomputed
 from braing3n.audit.report.document import Document
 from braing3n.audit.report.promises import CohortPromise, Promise
@@ -32,6 +32,9 @@ def document_json(doc: Document) -> dict[str, Any]:
                        "bytes_down": row.bytes_down} for row in doc.transfers],
         "participation": [{"stage": row.stage, "exchange": row.what, "answered": list(row.answered),
                            "lost": dict(row.lost)} for row in doc.exchanges],
+        "round_records": None if doc.given.rounds is None else {
+            "records": len(doc.given.rounds.records),
+            "signed_for_up_to": {row.site: row.number for row in doc.seen}},
         "refusals": [{"site": row.site, "run": row.run, "stage": row.stage, "code": row.code,
                       "meaning": row.meaning, "count": row.count} for row in doc.refusals],
         "digests": [{**asdict(row), "equal": row.is_equal} for row in doc.digests],
@@ -57,7 +60,7 @@ def _parts(doc: Document) -> dict[str, Any]:
                     "epsilon": row.epsilon, "delta": row.delta} for row in doc.limits],
         "over_time": [{"site": course.site, "cohort": course.cohort, "ends_void": course.is_cut,
                        "points": [{"entry": point.entry, "time": point.time, "after": point.about,
-                                   "claimed": _finite(point.claimed),
+                                   "claimed": finite(point.claimed),
                                    "recomputed": point.recomputed} for point in course.points]}
                       for course in doc.courses]}
 
@@ -76,8 +79,8 @@ def _cohort(one: CohortPromise) -> dict[str, Any]:
 
 def _epsilon(spent: Recomputed) -> dict[str, Any]:
     pld = spent.bounds.pld
-    return {"pld": pld, "rdp": spent.bounds.rdp, "claimed": _finite(spent.claimed.pld),
-            "claimed_rdp": _finite(spent.claimed.rdp), "delta": spent.delta,
+    return {"pld": pld, "rdp": spent.bounds.rdp, "claimed": finite(spent.claimed.pld),
+            "claimed_rdp": finite(spent.claimed.rdp), "delta": spent.delta,
             "times": None if pld is None else math.exp(pld),  # accountants tell no ε above 700
             "agrees": not spent.is_understated, "num_unsettled": spent.num_unsettled}
 
@@ -95,7 +98,3 @@ def _run(doc: Document) -> dict[str, Any] | None:
                     "rounds_done": len(stage.participation),
                     "start": None if stage.start is None else stage.start.model_dump()}
                    for stage in record.stages]}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

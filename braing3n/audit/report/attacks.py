@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from braing3n.errors import ConfigError
+from braing3n.yaml_files import LenientModel
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class AttackClaim(_Part):
-    """What the training was claimed to keep; no ε where accountants have no number."""
+class AttackClaim(LenientModel):
+    """What the training was claimed to keep; null where accountants have no number."""
 
     epsilon: float | None
     delta: float
@@ -26,7 +23,7 @@ class AttackClaim(_Part):
     rounds: int
 
 
-class AttackBound(_Part):
+class AttackBound(LenientModel):
     """A lower bound on ε: by itself, at its part of the false alarms, and what it rests on."""
 
     epsilon: float
@@ -34,7 +31,7 @@ class AttackBound(_Part):
     assumes: str
 
 
-class AttackDiagnostic(_Part):
+class AttackDiagnostic(LenientModel):
     """A property of correct training, and whether it was there."""
 
     holds: bool
@@ -44,14 +41,14 @@ class AttackDiagnostic(_Part):
     meaning: str
 
 
-class Canaries(_Part):
+class Canaries(LenientModel):
     """Made patients: all of them, and those that were in the data."""
 
     all: int
     included: int
 
 
-class AttackRecord(_Part):
+class AttackRecord(LenientModel):
     """The answer of `braing3n audit empirical --json`."""
 
     holds: bool

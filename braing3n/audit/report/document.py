@@ -23,6 +23,7 @@ from braing3n.audit.report.given import Given
 from braing3n.audit.report.participation import ExchangeRow, RefusalRow, exchanges, refusals
 from braing3n.audit.report.promises import Promise, cohort_promises, promises
 from braing3n.audit.report.releases import ReleaseRow, Transfer, releases, transfers
+from braing3n.audit.report.round_agreement import Seen, round_disagreements, seen_by_site
 from braing3n.audit.report.sent import SentRow, sent_rows
 from braing3n.audit.report.spending import Course, courses
 from braing3n.audit.report.uncovered import Gap, gaps
@@ -38,7 +39,7 @@ class Document:
         written: When, UTC.
         ledgers: The ledgers as its appendix lists them.
         promises: What one patient of each site is promised.
-        disagreements: What the run's record and the ledgers say differently.
+        disagreements: What the run's record, the ledgers and signed round records say differently.
         totals: ε by site.
         shares: ε by stage, run and kind of release.
         limits: What hospitals decided.
@@ -48,6 +49,7 @@ class Document:
         sent: Replies, as their manifests have them.
         transfers: How much went to and fro.
         exchanges: Who took part in what.
+        seen: How far each site has signed for round records.
         refusals: What was refused, by the ledgers.
         digests: Whether files are the ones that the record names.
         gaps: What is not covered.
@@ -69,6 +71,7 @@ class Document:
     sent: tuple[SentRow, ...]
     transfers: tuple[Transfer, ...]
     exchanges: tuple[ExchangeRow, ...]
+    seen: tuple[Seen, ...]
     refusals: tuple[RefusalRow, ...]
     digests: tuple[DigestRow, ...]
     gaps: tuple[Gap, ...]
@@ -96,7 +99,8 @@ def examine(given: Given) -> Document:
     """Return all that a report says of what was given."""
     ledgers = appendices(given.verified.ledgers)
     digests = [] if given.run is None or given.record is None else digest_rows(given.run, given.record)
-    differing = [*disagreements(given, ledgers), *_other_files(digests)]
+    differing = [*disagreements(given, ledgers), *_other_files(digests), *(
+        [] if given.record is None else round_disagreements(given.rounds, given.record, given.sent))]
     promised = promises(given.record, ledgers, _unsupported(given, ledgers, differing))
     cohorts = [cohort for one in ledgers for cohort in cohort_promises(one)]
     rows = releases(given, ledgers)
@@ -105,7 +109,9 @@ def examine(given: Given) -> Document:
         tuple(totals(cohorts)), tuple(shares(cohorts)), tuple(limits(ledgers)),
         tuple(parameters(ledgers)), tuple(courses(cohorts)), tuple(rows),
         tuple(sent_rows(given.sent)), tuple(transfers(given)),
-        () if given.record is None else tuple(exchanges(given.record)), tuple(refusals(ledgers)),
+        () if given.record is None else tuple(exchanges(given.record)),
+        () if given.record is None else tuple(seen_by_site(given.record, given.sent)),
+        tuple(refusals(ledgers)),
         tuple(digests), tuple(gaps(given, ledgers, promised, rows)), tuple(commands(given, ledgers)))
 
 

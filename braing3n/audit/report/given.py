@@ -5,25 +5,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from braing3n.audit.report.attacks import Attack, load_attacks
-from braing3n.audit.report.sent import FILE_NAME as MANIFESTS
-from braing3n.audit.report.sent import load_sent
+from braing3n.audit.report.rounds import Rounds, load_rounds
 from braing3n.audit.verify import KEY_FILE, Verified, verify
 from braing3n.errors import ConfigError, OutputError
 from braing3n.files import digest_file
-from braing3n.manifests import Manifest
+from braing3n.manifests import FILE_NAME as MANIFESTS
+from braing3n.manifests import Manifest, load_run_manifests
 from braing3n.report.run_folder import MetricLine, RunRecord, load_metrics, load_run
+from braing3n.round_records import FILE_NAME as ROUND_RECORDS
+from braing3n.yaml_files import LenientModel
 
 LEDGER_FILE, RECEIPTS_FILE = "ledger.jsonl", "receipts.jsonl"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Delivery(_Part):
+class Delivery(LenientModel):
     """A part that was trained no more, and was sent to sites."""
 
     part: str
@@ -32,12 +30,12 @@ class Delivery(_Part):
     bytes_frozen: int = 0
 
 
-class _Stage(_Part):
+class _Stage(LenientModel):
     name: str
     deliveries: tuple[Delivery, ...] = ()
 
 
-class _Deliveries(_Part):
+class _Deliveries(LenientModel):
     stages: tuple[_Stage, ...] = ()
 
 
@@ -59,6 +57,7 @@ class Given:
         record: Its run.json.
         metrics: Its metrics.jsonl.
         sent: Manifests of what sites sent, as the coordinator has kept them.
+        rounds: Its round records; None where it has none, as runs of earlier versions.
         deliveries: (stage, what was sent to sites after it).
         verified: What came out of checking the ledgers.
         ledgers: The ledgers.
@@ -72,6 +71,7 @@ class Given:
     record: RunRecord | None
     metrics: tuple[MetricLine, ...]
     sent: tuple[Manifest, ...]
+    rounds: Rounds | None
     deliveries: tuple[tuple[str, Delivery], ...]
     verified: Verified
     ledgers: tuple[Path, ...]
@@ -115,7 +115,8 @@ def load_given(
     verified = replace(verified, notes=(*verified.notes, *copies))
     read = [*_of_run(run), *ledgers, *(keys or _keys_beside(ledgers)), *every, *empirical]
     return Given(run, record, () if run is None else tuple(load_metrics(run)),
-                 () if run is None else load_sent(run),
+                 () if run is None else tuple(load_run_manifests(run)),
+                 None if run is None else load_rounds(run),
                  () if run is None else _deliveries(run), verified, tuple(ledgers), tuple(every),
                  tuple(keys), tuple(load_attacks(empirical)), tuple(_file(path) for path in read))
 
@@ -157,8 +158,8 @@ def _keys_beside(ledgers: Sequence[Path]) -> list[Path]:
 
 def _of_run(run: Path | None) -> Iterator[Path]:
     if run is not None:
-        yield from (path for name in ("run.json", "plan.yaml", "metrics.jsonl", MANIFESTS)
-                    if (path := run / name).exists())
+        names = ("run.json", "plan.yaml", "metrics.jsonl", MANIFESTS, ROUND_RECORDS)
+        yield from (path for name in names if (path := run / name).exists())
 
 
 def _deliveries(run: Path) -> tuple[tuple[str, Delivery], ...]:

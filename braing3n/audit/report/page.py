@@ -10,7 +10,8 @@ from braing3n.audit.findings import Finding
 from braing3n.audit.output import up
 from braing3n.audit.report.appendix import MAX_ROWS, Appendix
 from braing3n.audit.report.document import Document
-from braing3n.audit.report.spending import picture
+from braing3n.audit.report.releases import RUN_RECORD, UPDATES
+from braing3n.audit.report.spending import MAX_POINTS, picture
 from braing3n.audit.report.words import Piece, Words, linked, words
 from braing3n.pages import data_uri, page_template
 from braing3n.report.departures import human_bytes
@@ -60,8 +61,8 @@ def html_of(doc: Document) -> str:
         unsupported=[one.site for one in doc.promises if not one.is_supported],
         ledger_runs=runs, stages=[] if record is None else list(_stages(record)),
         picture=drawn, image=None if drawn is None else data_uri(drawn.image),
-        points_left_out=any(len(course.points) > 11 for course in doc.courses),
-        has_noised_losses=any(row.noised != "exact" and row.what == "updates of weights"
+        points_left_out=any(len(course.points) >= MAX_POINTS for course in doc.courses),
+        has_noised_losses=any(row.noised != "exact" and row.what == UPDATES
                               for row in doc.releases),
         findings=list(finding_lines(doc)), human=human_bytes,
         notes={one.slug: [linked(note, one.target) for note in one.audit.notes] for one in doc.ledgers},
@@ -85,7 +86,7 @@ def finding_lines(doc: Document) -> Iterator[FindingLine]:
     for differing in doc.disagreements:
         text = f"{differing.what[0].upper()}{differing.what[1:]}"
         yield FindingLine(differing.site or "files", differing.code, text, words(
-            Piece("run.json", "run-record")))
+            Piece("run.json", RUN_RECORD)))
     for attack in doc.given.attacks:
         if attack.record.speaks_against:
             yield FindingLine("training code", "attack", "; ".join(attack.record.speaks_against),

@@ -83,7 +83,7 @@ def cohort_promises(ledger: Appendix) -> list[CohortPromise]:
     void_at: dict[str, int] = {}
     claimed_at: dict[str, int] = {}
     for entry, line in ledger.audit.lines:
-        if (line.kind, line.code) == ("note", "without_dp"):
+        if line.is_without_dp:
             void_at.setdefault(str(line.cohort), entry)
         elif line.spent is not None and line.kind in ("reserve", "settle"):
             claimed_at[str(line.cohort)] = entry

@@ -84,7 +84,7 @@ def exact_sites(rows: Iterable[ReleaseRow], what: str) -> list[str]:
     return list(dict.fromkeys(row.site for row in rows if row.noised == "exact" and row.what == what))
 
 
-HELD_OUT, LOSSES, UPDATES = "held-out metrics", "training losses", "updates of weights"
+HELD_OUT, LOSSES, UPDATES = WHAT["metrics"], "training losses", WHAT["update"]
 
 
 def _charged(ledger: Appendix) -> list[ReleaseRow]:
@@ -110,7 +110,7 @@ def _exact(given: Given, record: RunRecord, site: str, ledgers: Iterable[Appendi
     if not own and account is not None and account.stages:
         return []  # a site with a budget whose ledger is not here: nothing is known
     entries = [line for one in own for _, line in one.audit.lines if line.run == record.id]
-    without = {line.stage for line in entries if (line.kind, line.code) == ("note", "without_dp")}
+    without = {line.stage for line in entries if line.is_without_dp}
     charged = {line.stage for line in entries if line.what == "metrics"}
     part = part_of(record, site)
     rows = []
@@ -131,7 +131,7 @@ def _exact(given: Given, record: RunRecord, site: str, ledgers: Iterable[Appendi
         Piece("run.json", RUN_RECORD))) for task in tasks]
 
 
-_OTHERS = {"statistics": "latent moments"}
+_OTHERS = {"statistics": WHAT["moments"]}
 
 
 def _transfer(stage: str, exchange: Exchange) -> Transfer:

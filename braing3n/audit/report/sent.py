@@ -1,14 +1,10 @@
 """What sites wrote down of their replies: manifests that the coordinator has kept."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from braing3n.audit.ledger_line import Line
-from braing3n.errors import OutputError, ProtocolError
-from braing3n.manifests import Manifest, read_manifest
-
-FILE_NAME = "manifests.jsonl"
+from braing3n.manifests import Manifest
 
 
 class SentRow(NamedTuple):
@@ -20,24 +16,6 @@ class SentRow(NamedTuple):
     num_bytes: int
     tensors: int
     norm: float
-
-
-def load_sent(run: Path) -> tuple[Manifest, ...]:
-    """Read a run's manifests and check each signature; none where the file is not there.
-
-    Raises:
-        OutputError: A line is no manifest, or is not what its site signed.
-    """
-    path = run / FILE_NAME
-    if not path.exists():
-        return ()
-    content = path.read_bytes()
-    try:
-        return tuple(read_manifest(line) for line in content[: content.rfind(b"\n") + 1].splitlines())
-    except ProtocolError as error:
-        raise OutputError(f"{path} is damaged", expected="manifests as sites have signed them",
-                          found=error.what, fix="copy the run's folder again; each site has its own in "
-                          "egress.jsonl") from error
 
 
 def sent_rows(sent: Sequence[Manifest]) -> list[SentRow]:

@@ -18,7 +18,7 @@ from braing3n.report.figures import BASELINE_COLOUR, SiteStyle, site_styles
 
 _INCHES, _DPI = (7.2, 3.2), 160
 # Each recomputed point takes an accountant's work: so many of a cohort show its way.
-_MAX_POINTS = 12
+MAX_POINTS = 12
 # Limits further up would press the curves to the floor.
 _FAR = 3.0
 
@@ -154,7 +154,7 @@ def _points(own: Sequence[tuple[int, Line]], one: CohortPromise) -> Iterable[Poi
     """Give the ends of stages, of each run: the last of them where there are very many."""
     ends = {(line.run, line.stage): entry for entry, line in own}
     lines = dict(own)
-    for entry in sorted(ends.values())[-_MAX_POINTS:]:
+    for entry in sorted(ends.values())[-MAX_POINTS:]:
         line = lines[entry]
         if line.spent is None:
             continue

@@ -177,6 +177,10 @@ def _not_given(given: Given) -> Iterator[Gap]:
         yield Gap("no_manifests", "Manifests of what left", words(
             "No manifests were given. What left is told by ledgers, with the sha256 of each release, "
             "and by the run's record; what a site sent beside that stands in its own egress.jsonl."))
+    if given.record is not None and given.rounds is None:
+        yield Gap("no_round_records", "Signed round records", words(
+            "There are none, as of runs of earlier versions: who was asked, answered and refused is "
+            "the coordinator's word, which nobody signed."))
     yield Gap("earlier", "Earlier, and elsewhere", words(
         "Training on the same patients under another cohort name, with another state folder, or by "
         "other software, is in none of these files."))

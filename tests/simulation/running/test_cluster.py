@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from braing3n.errors import ConfigError
-from simulation.programs import program
+from braing3n.service.ports import free_port
+from braing3n.service.programs import program
 from simulation.running import cluster
 from simulation.running.cluster import check_cluster
-from simulation.running.flower import environment, free_port
+from simulation.running.flower import simulation_environment
 from simulation.running.processes import processes_of
 
 MARK = "BRAING3N_TEST_CLUSTER"
@@ -41,7 +42,7 @@ def test_a_ray_address_in_the_users_environment_is_not_taken_by_chance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
-    assert "RAY_ADDRESS" not in environment(tmp_path)
+    assert "RAY_ADDRESS" not in simulation_environment(tmp_path)
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ def test_programs_are_told_the_same(template: Path, answer: Any, promise: Any) -
         "schema", "kind", "version", "written", "holds", "num_findings", "unit", "promises", "run",
         "epsilon",
         "parameters", "releases", "egress_manifests", "transfers", "participation", "refusals",
-        "digests", "verification", "disagreements", "empirical", "memorisation", "not_covered",
-        "commands", "files"}
+        "round_records", "digests", "verification", "disagreements", "empirical", "memorisation",
+        "not_covered", "commands", "files"}
     assert (answer["schema"], answer["holds"], answer["num_findings"]) == (1, True, 0)
     kinds = {one["site"]: (one["kind"], one["in_model"], one["supported"])
              for one in answer["promises"]}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from braing3n.enrolment.moments import Moment, to_moment, to_text
+from braing3n.moments import Moment, to_moment, to_text
 
 
 @given(st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31), timezones=st.timezones()))

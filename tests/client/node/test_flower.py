@@ -1,0 +1,50 @@
+"""What of Flower's insides a site's programs rest on: after an update, this says what has moved."""
+
+import inspect
+
+import pytest
+
+from client.node import flower
+
+
+@pytest.mark.parametrize("name", flower.__all__)
+def test_every_private_name_is_there(name: str) -> None:
+    assert getattr(flower, name) is not None
+
+
+@pytest.mark.parametrize(("module", "names"), [
+    ("node_loop", ("time", "_init_connection")),
+    ("node_connection", ("FleetHttpClient",)),
+    ("executor_loop", ("get_executor",)),
+    ("task_process", ("pull_task_input", "install_from_fab", "get_load_client_app_fn")),
+])
+def test_what_is_replaced_is_used_by_its_own_module(module: str, names: tuple[str, ...]) -> None:
+    source = inspect.getsource(getattr(flower, module))
+    for name in names:
+        assert hasattr(getattr(flower, module), name)
+        assert source.count(name) >= 2  # where it comes from, and where it is used
+
+
+def test_the_loop_takes_from_a_connection_what_we_put_in_between() -> None:
+    parameters = list(inspect.signature(flower.node_loop._init_connection).parameters)
+    assert parameters[:4] == ["server_address", "insecure", "root_certificates", "authentication_keys"]
+    source = inspect.getsource(flower.node_loop.start_client_internal)
+    order = ["node_id,", "receive,", "send,", "get_run,", "get_fab,", "pull_object,"]
+    places = [source.index(f"            {name}\n") for name in order]
+    assert places == sorted(places)
+    assert "time.sleep(3)" in source
+
+
+def test_every_call_to_the_server_goes_through_one_method() -> None:
+    source = inspect.getsource(flower.FleetHttpClient)
+    assert source.count("self._unary_unary(") == source.count("    def ")
+
+
+def test_an_executor_is_asked_for_what_ours_has() -> None:
+    from client.node.executor import ForkedTasks
+
+    source = inspect.getsource(flower.executor_loop.run_superexec)
+    used = {name for name in ("get_eligible_capacity", "reconcile", "close")
+            if f"executor.{name}" in source}
+    assert used == {"get_eligible_capacity", "reconcile", "close"}
+    assert all(hasattr(ForkedTasks, name) for name in (*used, "launch", "wait_for_capacity"))
