@@ -13,6 +13,7 @@ from braing3n.manifests import (
     manifest_line,
     read_manifest,
 )
+from braing3n.protocol import RecordSeen
 from server.messages import read_doubles, read_text, read_vector
 
 
@@ -31,16 +32,26 @@ class ManifestBook:
         self._last = {manifest.site: manifest for manifest in load_run_manifests(folder)}
         cut_unfinished(self._path)
 
-    def take(self, site: str, kind: str, reply: Message) -> None:
+    def take(
+        self, site: str, kind: str, reply: Message, seen: RecordSeen | None = None,
+    ) -> None:
         """Keep the manifest of a reply, if it is this reply's.
+
+        Args:
+            site: Who answered.
+            kind: To what kind of message.
+            reply: The answer.
+            seen: The newest round record that its report says the site has seen.
 
         Raises:
             ProtocolError: There is none, or it is of another reply, site, key or time.
         """
         manifest = _read(reply)
         before = self._last.get(site)
-        expected = (site, kind, digest_bytes(read_text(reply).encode()), _array_digest(kind, reply))
-        found = (manifest.site, manifest.kind, manifest.report_digest, manifest.array_digest)
+        expected = (site, kind, digest_bytes(read_text(reply).encode()), _array_digest(kind, reply),
+                    seen)
+        found = (manifest.site, manifest.kind, manifest.report_digest, manifest.array_digest,
+                 manifest.seen)
         if found != expected:
             raise _refuse("of this reply", "of another")
         if before is not None and manifest.public_key != before.public_key:

@@ -155,7 +155,7 @@ class Strategy:
             try:
                 reply = read_reply(message, name, task)
                 if self.manifests is not None:
-                    self.manifests.take(name, kind, message)
+                    self.manifests.take(name, kind, message, reply.seen)
                 if reply.missing:
                     lacking[name] = reply.missing
                     continue

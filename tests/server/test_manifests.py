@@ -12,6 +12,7 @@ from braing3n.errors import OutputError, ProtocolError
 from braing3n.files import digest_bytes
 from braing3n.manifests import FILE_NAME, Content, manifest_line, read_manifest, sign_manifest
 from braing3n.plan import load_plan
+from braing3n.protocol import RecordSeen
 from braing3n.signing import SigningKey
 from client.app import app
 from server.manifests import ManifestBook
@@ -96,3 +97,11 @@ def test_after_a_run_both_sides_have_the_same_manifests(tmp_path: Path, phantom_
     kinds = {read_manifest(line).kind for line in own} - {read_manifest(line).kind for line in kept}
     assert kinds == {"query.hello", "query.install"}  # which bring no numbers of patients
     assert len(kept) > 10
+
+
+def test_a_manifest_that_signs_for_another_round_record_than_its_report_is_refused(
+    book: ManifestBook,
+) -> None:
+    with pytest.raises(ProtocolError, match="manifest"):
+        book.take("a", "evaluate", reply(), RecordSeen(number=3, digest="a" * 64))
+    book.take("a", "evaluate", reply())

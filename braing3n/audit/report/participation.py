@@ -11,7 +11,8 @@ from braing3n.report.run_folder import Exchange, RunRecord
 
 # Words that ledgers and records have beside those of run.json's report.
 _MORE = {"unreachable": "failed: no connection", "name_taken": "refused: another site has its name",
-         "refused_unread": "refused: a task that could not be read"}
+         "refused_unread": "refused: a task that could not be read",
+         "revoked": "not asked: the coordinator has shut it out"}
 
 
 @dataclass(frozen=True)
