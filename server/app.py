@@ -1,5 +1,7 @@
 """Flower's ServerApp: a plan in, the stages in order, a model out. Only wiring."""
 
+import contextlib
+import errno
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +10,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from braing3n.errors import BrainG3NError, ConfigError, RunFailedError
+from braing3n.errors import BrainG3NError, ConfigError, OutputError, RunFailedError
 from braing3n.evaluation.tasks import probed_tasks
 from braing3n.files import alone_in
 from braing3n.networks import moments_like, num_features
@@ -62,8 +64,15 @@ def main(grid: Grid, context: Context) -> None:
             run.fail(f"{error.what}: expected {error.expected}, found {error.found}")
             raise
         except BaseException as error:
-            run.fail(f"{type(error).__name__}; see the coordinator's log")
-            raise
+            if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                run.fail(f"{type(error).__name__}; see the coordinator's log")
+                raise
+            with contextlib.suppress(OSError):  # there may be no room to say that there is none
+                run.fail(f"the disk of {out} is full")
+            raise OutputError(
+                f"the disk of {out} is full", expected="room for a few models",
+                found=error.strerror or "no room", fix="make room, then go on with `braing3n server resume`, or the "
+                "same `sim run`: finished rounds are kept") from error
 
 
 def _num_expected(sites: str, nodes: Path | None, plan: Plan) -> int:

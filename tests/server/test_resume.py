@@ -1,6 +1,8 @@
 """A coordinator that is killed goes on as if it had not been: whatever it was doing just then."""
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -304,6 +306,22 @@ def test_a_run_that_failed_goes_on_once_the_site_is_mended(
             start(tmp_path / "out")
     status = json.loads((tmp_path / "out" / "run.json").read_text())["status"]
     assert status.startswith("failed: OSError")
+    start(tmp_path / "out")
+    assert left(tmp_path / "out") == left(whole[0])
+
+
+def test_a_full_disk_is_told_as_such_and_the_run_goes_on_once_there_is_room(
+    tmp_path: Path, whole: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_round", full)
+        with pytest.raises(OutputError, match="is full"):
+            start(tmp_path / "out")
+    status = json.loads((tmp_path / "out" / "run.json").read_text())["status"]
+    assert status == f"failed: the disk of {tmp_path / 'out'} is full"
     start(tmp_path / "out")
     assert left(tmp_path / "out") == left(whole[0])
 
