@@ -71,8 +71,9 @@ def main(grid: Grid, context: Context) -> None:
                 run.fail(f"the disk of {out} is full")
             raise OutputError(
                 f"the disk of {out} is full", expected="room for a few models",
-                found=error.strerror or "no room", fix="make room, then go on with `braing3n server resume`, or the "
-                "same `sim run`: finished rounds are kept") from error
+                found=error.strerror or "no room",
+                fix="make room, then go on with `braing3n server resume`, or the same `sim run`: "
+                "finished rounds are kept") from error
 
 
 def _num_expected(sites: str, nodes: Path | None, plan: Plan) -> int:
