@@ -48,12 +48,9 @@ NOISED = "privacy: {clip_norm: 1.0, noise_multiplier: 1.5, sample_rate: 0.4, vie
 def begin(made: Any, cohort: Path, *, epsilon: float) -> Any:
     """Start a server and two sites, with a budget or without one."""
     for name in ("site-a", "site-b"):
-        made.make_site(name, cohort / name)
-        text = made.site(name).read_text().replace("min_subjects: 50", "min_subjects: 1")
-        if epsilon:
-            text = text.replace("epsilon: 8.0", f"epsilon: {epsilon}")
-            assert f"epsilon: {epsilon}" in text
-        made.site(name).write_text(text)
+        made.make_site(name, cohort / name, "--epsilon", str(epsilon))
+        made.site(name).write_text(
+            made.site(name).read_text().replace("min_subjects: 50", "min_subjects: 1"))
         made.enrol(name)
     made.start_server()
     for name in ("site-a", "site-b"):
