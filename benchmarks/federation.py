@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from braing3n.enrolment.node_keys import load_node_key, node_key_text, write_node_key
-from braing3n.service.ports import free_port
+from braing3n.service.ports import answers, free_port
 from braing3n.service.programs import environment, program
 from server.network.control import open_control
 from server.network.flower_program import ask_flower, run_config
@@ -82,7 +82,8 @@ class Bench:
             str(self.places.certificate), "--ssl-keyfile", str(self.places.key),
             "--enable-supernode-auth", "--isolation", "process", "--database",
             str(self.places.database), "--disable-runtime-dependency-installation", *secret])
-        time.sleep(6)
+        while not answers(self.port):
+            time.sleep(0.5)
         self.start("superexec", [program("flower-superexec"), "--runtime-api-address",
                                  f"{LOOPBACK}:{self.port}", *tls, *secret])
         for number in range(self.num_sites):

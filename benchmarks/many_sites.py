@@ -20,9 +20,9 @@ from pathlib import Path
 
 from braing3n.data.examples import MIN_SUBJECTS_FOR_MOMENTS
 from braing3n.files import write_text
+from braing3n.service.processes import memory_mb, processes_of
 from simulation.phantom.write import write_phantom
 from simulation.run import PLANS
-from simulation.running.processes import memory_mb, processes_of
 
 VARIABLE = "BRAING3N_BENCHMARK"
 EVERY_S = 2.0

@@ -36,6 +36,10 @@ LOSSES = (*REFUSALS, "late", "unreachable", "outlier", "name_taken", "revoked")
 What = Literal["training", "evaluation", "statistics"]
 
 
+# Codes of sites' own refusals begin here: above Flower's, so that none is mistaken for one of them.
+FIRST_CODE = 1000
+
+
 def fixed_word(word: str, known: Container[str] = REFUSALS) -> str:
     """Return `word` if it is one of the known ones, and "internal" for any other text."""
     return word if word in known else "internal"

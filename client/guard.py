@@ -7,14 +7,11 @@ from flwr.app import Context, Error, Message
 from flwr.clientapp.typing import ClientAppCallable
 
 from braing3n.errors import BrainG3NError
-from braing3n.protocol import REFUSALS, fixed_word
+from braing3n.protocol import FIRST_CODE, REFUSALS, fixed_word
 from client.charging import record_refusal
 from client.egress import check_asked, let_out
 from client.round_records import take_record
 from client.site import open_site
-
-# Above Flower's own codes, so that none is mistaken for one of them.
-FIRST_CODE = 1000
 
 
 def guard(message: Message, context: Context, call_next: ClientAppCallable) -> Message:

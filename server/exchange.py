@@ -14,6 +14,8 @@ POLL_S = 0.1
 LONGEST_PAUSE_S = 5.0
 # A node that is there, and for which Flower answers nevertheless, is not asked again at once.
 AGAIN_S = 2.0
+# So often a message may be lost at a node that says so itself: its process for it dies each time.
+MAX_DEATHS = 3
 
 
 class Exchange:
@@ -41,6 +43,7 @@ class Exchange:
         self._contents = contents
         self._deadline = deadline
         self._pending: dict[str, int] = {}
+        self._deaths: dict[int, int] = {}
         self.lost: dict[int, float] = dict.fromkeys(contents, 0.0)
         self.bytes_down = 0
 
@@ -65,7 +68,7 @@ class Exchange:
                 for reply in self._grid.pull_messages([message_id]):
                     arrived = True
                     self._pending.pop(message_id, None)
-                    if reply.has_error() and refusal_of(node, reply) == UNREACHABLE:
+                    if reply.has_error() and self._may_ask_again(node, reply):
                         self.lost[node] = time.monotonic() + AGAIN_S
                     else:
                         yield node, reply
@@ -77,6 +80,14 @@ class Exchange:
                 self._pause(time.monotonic() - began)
             if only_lost:
                 waited_s += time.monotonic() - began
+
+    def _may_ask_again(self, node: int, reply: Message) -> bool:
+        """Return whether a message was lost, and not at a process that dies of it time and again."""
+        if refusal_of(node, reply) != UNREACHABLE:
+            return False
+        if reply.metadata.src_node_id == node:
+            self._deaths[node] = self._deaths.get(node, 0) + 1
+        return self._deaths.get(node, 0) < MAX_DEATHS
 
     def _send(self) -> None:
         """Send their messages to lost nodes that are there."""

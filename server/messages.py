@@ -7,7 +7,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from pydantic import ValidationError
 
 from braing3n.errors import ProtocolError
-from braing3n.protocol import Reply, Task, fixed_word
+from braing3n.protocol import FIRST_CODE, Reply, Task, fixed_word
 from braing3n.weights import Doubles, Vector, doubles_from_npy, vector_from_npy
 
 # The coordinator's words for sites that cannot be asked.
@@ -48,9 +48,10 @@ def size_of(content: RecordDict) -> int:
 def refusal_of(node: int, reply: Message) -> str:
     """Return the word for a failure: the site's own, or `unreachable` where Flower answers for it.
 
-    Any other text than our fixed words is dropped.
+    The server's Flower does where the node is gone, the node's own where the process died that was at
+    work on the message. Any other text than our fixed words is dropped.
     """
-    if reply.metadata.src_node_id != node:
+    if reply.metadata.src_node_id != node or reply.error.code < FIRST_CODE:
         return UNREACHABLE
     return fixed_word(reply.error.reason or "")
 

@@ -17,6 +17,7 @@ from braing3n.errors import OutputError, RunFailedError
 from braing3n.evaluation.tasks import probed_tasks
 from braing3n.files import replacing, write_text
 from braing3n.plan import Plan, load_plan
+from braing3n.service.processes import open_watchdog
 from simulation.budgets import FEW_SUBJECTS, few_subjects
 from simulation.running.costs import Memory, costs_table
 from simulation.running.flower import home_of, log_of, run_on_flower
@@ -30,7 +31,6 @@ from simulation.running.order import (
 )
 from simulation.running.out_folder import forget_home, mark_finished, note_home, open_out
 from simulation.running.parallel import Capacity
-from simulation.running.processes import open_watchdog
 from simulation.running.progress import RunProgress
 from simulation.site_folders import find_site_folders
 from simulation.sites import write_site_files

@@ -12,6 +12,7 @@ from braing3n.files import locked
 from braing3n.moments import utc_now
 from braing3n.service.log import ServiceLog
 from braing3n.service.ports import free_port, is_taken
+from braing3n.service.processes import end_left_over
 from braing3n.service.programs import environment, program
 from braing3n.service.supervisor import Ended, Program, Supervisor
 from server.authority import load_authority, load_server_certificate
@@ -50,6 +51,9 @@ def serve(config: ConsortiumConfig, log: ServiceLog, health: str | None = None) 
     places = Places.of(config)
     try:
         with locked(config.state_dir / places.lock):
+            # A ServerApp outlives a server that was killed: it would hold its run's folder for ever.
+            if left := end_left_over(places.flower_home):
+                log.say("server", f"ended {left} processes that a killed server had left", "warning")
             _check(config, log)
             _check_health(health)
             port = _prepare(places)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from simulation.running.processes import memory_mb, processes_of
+from braing3n.service.processes import memory_mb, processes_of
 
 EVERY_S = 2.0
 

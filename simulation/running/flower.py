@@ -19,12 +19,12 @@ from typing import Any
 
 from braing3n.errors import RunFailedError
 from braing3n.service.ports import free_port
+from braing3n.service.processes import end_left_over
 from braing3n.service.programs import environment, program
 from server.network.bundle import copy_bundle
 from server.network.flower_program import ask_flower
 from server.network.flower_program import run_config as as_text
 from simulation.running.parallel import Capacity
-from simulation.running.processes import end_left_over
 
 START_TIMEOUT_S = 60.0
 POLL_S = 1.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from braing3n.errors import OutputError
 from braing3n.files import locked, remove_unfinished, write_text
-from simulation.running.processes import end_left_over
+from braing3n.service.processes import end_left_over
 
 RECORD = "simulation.json"
 _LOCK = ".simulation.lock"

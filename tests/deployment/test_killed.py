@@ -17,8 +17,7 @@ PROCESSES = ("superlink", "superexec", "serverapp", "nginx", "server", "supernod
              "site")
 MOMENTS = ("before", "during", "after")
 # In a usual run of these tests; `-m ""` with BRAING3N_KILL_MATRIX=all takes all of them.
-SOME = {("serverapp", "during"), ("superlink", "during"), ("supernode", "during"), ("task", "during"),
-        ("server", "after"), ("site", "before")}
+SOME = {("supernode", "during"), ("task", "during"), ("server", "after")}
 TAKES_ALL = os.environ.get("BRAING3N_KILL_MATRIX") == "all"
 CASES = [pytest.param(process, moment, id=f"{process}-{moment}") for process in PROCESSES
          for moment in MOMENTS if TAKES_ALL or (process, moment) in SOME]
@@ -185,8 +184,7 @@ def noised(tmp_path_factory: pytest.TempPathFactory, phantom_cohort: Path,
 
 
 @pytest.mark.parametrize(("process", "moment"), [
-    case for case in CASES if TAKES_ALL or case.values in {
-        ("serverapp", "during"), ("task", "during"), ("supernode", "during")}])
+    case for case in CASES if TAKES_ALL or case.values == ("task", "during")])
 def test_a_killed_process_costs_no_epsilon(noised: Any, process: str, moment: str) -> None:
     name = f"{process}-{moment}"
     noised.submit(noised.folder / "plan.yaml", name)

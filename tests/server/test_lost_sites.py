@@ -17,6 +17,7 @@ from braing3n.privacy.ledger import load_history
 from braing3n.protocol import Reply, Task
 from braing3n.weights import digest_state, layout_digest, pack
 from client.app import app as client_app
+from server import exchange
 from server.app import app as server_app
 from server.app import mean_metrics
 from server.messages import Member
@@ -105,6 +106,25 @@ def test_a_site_that_vanishes_and_returns_is_in_the_mean_as_if_nothing_had_been(
     assert 0 < again.metadata.ttl < first.metadata.ttl <= 20
     assert [len(sent_to(grid, node)) for node in NAMES if node != lost] == [1, 1]
     assert outcome.bytes_down == whole.bytes_down * 4 / 3
+
+
+@pytest.mark.parametrize(("deaths", "refused"), [(1, {}), (2, {}), (3, {"b": "unreachable"})])
+def test_a_process_that_died_at_its_message_is_asked_again_but_not_for_ever(
+    flaky_grid: Any, monkeypatch: pytest.MonkeyPatch, deaths: int, refused: dict[str, str]
+) -> None:
+    """Flower's SuperNode then answers itself, by a code of Flower's."""
+    monkeypatch.setattr(exchange, "AGAIN_S", 0.0)
+    sites, left = Sites(), [None] * deaths
+
+    def dying(message: Message, context: Context) -> Message:
+        if message.metadata.dst_node_id == B and left:
+            left.pop()
+            return Message(Error(1, "ClientApp process died at /data/sub-17"), reply_to=message)
+        return sites(message, context)
+
+    outcome = train(strategy(flaky_grid(dying, 3)))
+    assert outcome.refused == refused
+    assert left == []
 
 
 def test_with_enough_replies_a_lost_site_is_waited_for_no_longer_than_the_plan_says(

@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 
 from braing3n.errors import ConfigError, OutputError
+from braing3n.service.processes import processes_of
 from simulation import run as simulation_run
 from simulation.grid import run_locally
 from simulation.phantom import fidelity
 from simulation.run import PLANS, simulate
 from simulation.running.order import Order
-from simulation.running.processes import processes_of
 from simulation.site_folders import find_site_folders
 from simulation.sites import write_site_files
 

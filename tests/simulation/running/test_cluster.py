@@ -12,11 +12,11 @@ import pytest
 
 from braing3n.errors import ConfigError
 from braing3n.service.ports import free_port
+from braing3n.service.processes import processes_of
 from braing3n.service.programs import program
 from simulation.running import cluster
 from simulation.running.cluster import check_cluster
 from simulation.running.flower import simulation_environment
-from simulation.running.processes import processes_of
 
 MARK = "BRAING3N_TEST_CLUSTER"
 PROGRAM = Path(sys.executable).parent / "braing3n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulation.running.processes import end_left_over, memory_mb, open_watchdog, processes_of
+from braing3n.service.processes import end_left_over, memory_mb, open_watchdog, processes_of
 
 
 def test_a_process_that_left_its_session_and_ignores_sigterm_is_ended_by_its_home(
@@ -41,7 +41,7 @@ def test_memory_is_counted_over_processes() -> None:
 LAUNCHER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from simulation.running.processes import open_watchdog
+from braing3n.service.processes import open_watchdog
 home = Path(sys.argv[1])
 with open_watchdog(home, home.parent):
     subprocess.Popen(["sleep", "100"], env={**os.environ, "FLWR_HOME": str(home)},
