@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -244,8 +245,8 @@ def versions() -> dict[str, str]:
 
 
 def new_run_id() -> str:
-    """Return a run id: the time in UTC and the process, unique on one machine."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
+    """Return a run id: the time in UTC, and chance: two runs in one second are two to the sites."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
 
 
 def _now() -> str:

@@ -12,7 +12,7 @@ from braing3n.protocol import Reply
 from braing3n.weights import digest_state, load_weights
 from server.attendance import Attendance
 from server.outcome import Frozen, Round, StageRecord, describe_outcome
-from server.run_state import RunFolder
+from server.run_state import RunFolder, new_run_id
 from simulation.run import PLANS
 
 PLAN = load_plan(PLANS / "demo.yaml")
@@ -144,3 +144,8 @@ def test_a_site_that_was_there_for_the_first_round_did_not_come_late() -> None:
     there = Attendance(("a",))
     there.join(["b"], "pretrain", 1)
     assert describe_outcome([], there) == "completed"
+
+
+def test_two_runs_that_begin_in_one_second_have_two_ids() -> None:
+    """Sites keep what they were told in a run, and would take the second for the first gone back."""
+    assert len({new_run_id() for _ in range(50)}) == 50
