@@ -26,7 +26,9 @@ def test_the_walk_through_ends_with_a_finished_run(tmp_path: Path) -> None:
     blocks = re.findall(r"```bash\n(.*?)```", chapter, re.DOTALL)
     assert len(blocks) == 5
     script = tmp_path / "walk.sh"
-    script.write_text("set -euo pipefail\n" + "\n".join(blocks[:-1]) + "\nset +e\n" + blocks[-1])
+    # What was started ends also where a command before the last block fails.
+    script.write_text("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
+                      + "\n".join(blocks[:-1]) + "\nset +e\n" + blocks[-1] + "\necho walked\n")
     place = tmp_path / "empty"
     place.mkdir()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -34,9 +36,10 @@ def test_the_walk_through_ends_with_a_finished_run(tmp_path: Path) -> None:
                           capture_output=True, check=False, timeout=560)
     logs = "\n".join(one.read_text(errors="replace")[-2000:] for one in place.rglob("*.log")
                      if place in (one.parent, one.parent.parent))
-    assert (place / "trial/run.json").exists(), done.stdout + done.stderr + logs
+    assert done.stdout.splitlines()[-1:] == ["walked"], done.stdout + done.stderr + logs
     assert json.loads((place / "trial/run.json").read_text())["status"] == "completed", logs
     assert (place / "trial/report.html").exists()
+    assert (place / "audit.html").exists()
     assert (place / "trial/model/dit.safetensors").exists()
     assert "run trial: completed" in done.stdout
     assert "train.diffusion" in done.stdout  # what the outbox shows
