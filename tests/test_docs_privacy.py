@@ -257,7 +257,8 @@ def test_the_page_says_of_every_field_of_a_message_whether_it_leaves() -> None:
 
 def test_the_page_explains_every_word_of_a_refusal() -> None:
     words = re.findall(r"^\| (`.*?) \|", section("### Refusals"), re.MULTILINE)
-    own = {"late", "unreachable", "name_taken"}  # of the coordinator, which no site sends
+    # Of the coordinator, which no site sends.
+    own = {"late", "unreachable", "name_taken", "revoked", "impostor", "unknown_node"}
     assert named(" ".join(words)) == {*REFUSALS, *own}
 
 
