@@ -5,6 +5,7 @@ do what was agreed on.
 """
 
 import io
+import stat
 import tomllib
 import zipfile
 from collections.abc import Mapping
@@ -19,6 +20,9 @@ from braing3n.protocol import software_version
 FILES = frozenset({"pyproject.toml", "LICENSE"})
 _OWN = frozenset({".info/CONTENT"})  # what Flower adds: the digests of the others
 MAX_BYTES = 1 << 20
+# Ours has 6 kB. Of keys with many dots, Python's parser takes a time that grows with their square.
+MAX_DEFINITION_BYTES = 1 << 14
+_ENCRYPTED = 1  # of a zip entry's flags
 # The least that Flower reads a definition in.
 _DEFINITION = """\
 [project]
@@ -35,7 +39,7 @@ clientapp = "client.app:app"
 """
 # By what a definition is ours, of whichever version.
 APP = {"publisher": "braing3n", "name": "braing3n",
-       "serverapp": "server.app:app", "clientapp": "client.app:app"}
+       "components.serverapp": "server.app:app", "components.clientapp": "client.app:app"}
 
 
 def check_bundle(content: bytes, allowed: str | None) -> None:
@@ -51,11 +55,13 @@ def check_bundle(content: bytes, allowed: str | None) -> None:
     definition = _read(content)
     project = _table(definition, "project")
     app = _table(_table(_table(definition, "tool"), "flwr"), "app")
-    named = {"publisher": app.get("publisher"), "name": project.get("name"),
-             **_table(app, "components")}
+    parts = {f"components.{key}": value for key, value in _table(app, "components").items()}
+    named = {key: value if isinstance(value, str) else type(value).__name__ for key, value in {
+        "publisher": app.get("publisher"), "name": project.get("name"), **parts}.items()}
     if named != APP:
         raise _refused("of another app", str(APP), str(named)[:300])
-    version = str(project.get("version", ""))[:100]
+    version = project.get("version")
+    version = version[:100] if isinstance(version, str) else ""
     wanted = f"=={software_version()}" if allowed is None else allowed
     try:
         is_allowed = SpecifierSet(wanted).contains(Version(version), prereleases=True)
@@ -89,19 +95,35 @@ def _read(content: bytes) -> dict[str, Any]:
     """Return the definition in a bundle, which holds nothing else to speak of."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as bundle:
-            names = [one.filename for one in bundle.infolist()]
+            entries = bundle.infolist()
+            names = [one.filename for one in entries]
             other = sorted(set(names) - FILES - _OWN)
             if other or len(names) != len(set(names)):
                 raise _refused("more than a definition", ", ".join(sorted(FILES)),
                                ", ".join(other)[:200] or "a name twice")
-            if len(content) > MAX_BYTES or sum(one.file_size for one in bundle.infolist()) > MAX_BYTES:
+            if not all(map(_is_plain, entries)):
+                raise _refused("packed in another way than Flower packs it", "plain files", "others")
+            if len(content) > MAX_BYTES or sum(one.file_size for one in entries) > MAX_BYTES:
                 raise _refused("too large", f"at most {MAX_BYTES} bytes", "more")
             with bundle.open("pyproject.toml") as stream:
-                return tomllib.loads(stream.read(MAX_BYTES).decode())
+                text = stream.read(MAX_DEFINITION_BYTES + 1)
+            if len(text) > MAX_DEFINITION_BYTES:
+                raise _refused("too large", f"a definition of {MAX_DEFINITION_BYTES} bytes", "more")
+            return tomllib.loads(text.decode())
     except CodeError:
         raise
     except Exception as error:  # parsers raise all kinds, and any would end the SuperNode
         raise _refused("unreadable", "a zip file with pyproject.toml", type(error).__name__) from error
+
+
+def _is_plain(entry: zipfile.ZipInfo) -> bool:
+    """Return whether an entry is a file, not encrypted, and unpacked no further than is asked for.
+
+    Of what bzip2 and LZMA have packed, Python unpacks all at once: 400 bytes become 300 MB.
+    """
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    return (entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            and not entry.flag_bits & _ENCRYPTED and kind in (0, stat.S_IFREG))
 
 
 def _table(above: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Flower moves them between minor versions; a test imports this file, and checks t
 replaced in these modules.
 """
 
+from flwr.common.constant import Status
 from flwr.common.serde import (
     context_from_proto,
     fab_from_proto,
@@ -11,9 +12,11 @@ from flwr.common.serde import (
     run_from_proto,
 )
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.cli.flower_superexec import flower_superexec
 from flwr.supercore.exit.exit_handler import trigger_exit_handlers
 from flwr.supercore.fab import Fab
+from flwr.supercore.inflatable.inflatable_object import is_valid_sha256_hash
 from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
 from flwr.supercore.run import Run
 from flwr.supercore.superexec import run_superexec as executor_loop
@@ -26,7 +29,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from flwr.supernode.runtime import run_clientapp as task_process
 
 __all__ = ["DeactivateNodeRequest", "ExecutionSpec", "Fab", "FleetHttpClient", "LaunchResult",
-           "NodeAuthHttpInterceptor", "Run", "RuntimeVersionHttpInterceptor", "context_from_proto",
-           "executor_loop", "fab_from_proto", "flower_superexec", "flower_supernode",
-           "message_from_proto", "node_connection", "node_loop", "run_from_proto", "task_process",
-           "trigger_exit_handlers"]
+           "NodeAuthHttpInterceptor", "ObjectTree", "Run", "RuntimeVersionHttpInterceptor", "Status",
+           "context_from_proto", "executor_loop", "fab_from_proto", "flower_superexec",
+           "flower_supernode", "is_valid_sha256_hash", "message_from_proto", "node_connection",
+           "node_loop", "run_from_proto", "task_process", "trigger_exit_handlers"]

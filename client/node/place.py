@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from braing3n.enrolment.node_keys import node_key_text
 from braing3n.files import write_text
 from client.node import flower
+from client.node.incoming import BoundedClient
 
 # Long enough for the coordinator's part of a run to notice that the place was empty, and so that what
 # the killed node was asked is lost: it asks every five seconds at the latest.
@@ -58,7 +59,7 @@ class Place:
         if node_id is None:
             return False
         try:
-            with flower.FleetHttpClient.from_server_address(
+            with BoundedClient.from_server_address(
                 address, False, authority, interceptors=[
                     flower.RuntimeVersionHttpInterceptor(component_name="SuperNode"),
                     flower.NodeAuthHttpInterceptor(key, key.public_key())],
@@ -68,7 +69,7 @@ class Place:
             if error.response.status_code == httpx.codes.UNAUTHORIZED:
                 raise NotKnownError from error
             return False  # it was free
-        except httpx.HTTPError:
+        except (httpx.HTTPError, ValueError):
             return False  # not reached: connecting says more
         time.sleep(EMPTY_S)
         return True

@@ -3,8 +3,8 @@
     python -m client.node.supernode NETWORK_FOLDER APP_VERSION ARGUMENTS OF flower-supernode
 
 It asks for work once a second or more often, where Flower's own waits three; it shows Flower no bundle
-of the server's; it gives back the place of a node that was killed; it takes no more for one message
-than MAX_MESSAGE_BYTES; and it marks when the server last answered.
+of the server's; it gives back the place of a node that was killed; it looks at what comes (see
+`incoming`); it ends where it would wait for ever; and it marks when the server last answered.
 """
 
 import contextlib
@@ -21,15 +21,18 @@ from braing3n.errors import CodeError
 from braing3n.files import digest_bytes
 from client.node import flower
 from client.node.bundle import check_bundle, own_bundle
+from client.node.incoming import BoundedClient, Incoming
 from client.node.place import NotKnownError, Place
 from client.node.running import NODE, NOT_KNOWN, REACHED
 
 # Pauses between two questions for work: while a run goes on, and else.
 BUSY_POLL_S, IDLE_POLL_S = 0.2, 1.0
 BUSY_FOR_S = 60.0  # after the last message
-# What a message may come to: the largest preset's weights are a third of it.
-MAX_MESSAGE_BYTES = 4 << 30
 MARK_EVERY_S = 2.0
+
+
+class LostError(Exception):
+    """No task is left that could answer a message."""
 
 
 class Clock:
@@ -37,6 +40,8 @@ class Clock:
 
     def __init__(self) -> None:
         self._heard_s = -BUSY_FOR_S
+        self._count_tasks: Callable[[], int] | None = None
+        self._was_idle = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -57,8 +62,35 @@ class Clock:
 
         return connected
 
+    def waiting(self, push: Callable[..., None]) -> Callable[..., None]:
+        """Return Flower's function that waits for a reply and sends it, which does not wait for ever.
+
+        Where a task was killed before it had its message, or before it had handed over all of its
+        reply, Flower waits for more until the SuperNode is ended.
+        """
+
+        def pushed(*, state: Any, **others: Any) -> None:
+            self._was_idle = False
+            self._count_tasks = lambda: len(state.get_tasks(statuses=(
+                flower.Status.PENDING, flower.Status.STARTING, flower.Status.RUNNING)))
+            try:
+                push(state=state, **others)
+            finally:
+                self._count_tasks = None
+
+        return pushed
+
     def sleep(self, seconds: float) -> None:
-        """Pause, but not for long."""
+        """Pause, but not for long.
+
+        Raises:
+            LostError: A reply is waited for, and the last pause began without a task already.
+        """
+        if self._count_tasks is not None:
+            is_idle = self._count_tasks() == 0
+            if is_idle and self._was_idle:
+                raise LostError("a task has ended without its whole answer")
+            self._was_idle = is_idle
         is_busy = time.monotonic() - self._heard_s < BUSY_FOR_S
         time.sleep(min(seconds, BUSY_POLL_S if is_busy else IDLE_POLL_S))
 
@@ -67,7 +99,7 @@ def marking(mark: Path) -> type[flower.FleetHttpClient]:
     """Return Flower's client of the server, which marks by a file's time when that answered."""
     marked_s = -MARK_EVERY_S
 
-    class Marking(flower.FleetHttpClient):
+    class Marking(BoundedClient):
         def _unary_unary(self, **asked: Any) -> Any:
             nonlocal marked_s
             answer = super()._unary_unary(**asked)
@@ -105,9 +137,9 @@ def guarded(connect: Callable[..., Any], place: Place, allowed: str | None) -> C
                          **named) as (node_id, receive, send, get_run, get_fab, pull, *rest):
                 is_known = True
                 place.remember(node_id, key)
-                limit = Limit(receive, pull)
+                incoming = Incoming(receive, pull)
                 bundles = Bundles(get_run, get_fab, allowed)
-                yield (node_id, limit.receive, send, bundles.get_run, bundles.get_fab, limit.pull,
+                yield (node_id, incoming.receive, send, bundles.get_run, bundles.get_fab, incoming.pull,
                        *rest)
         except SystemExit:
             if not is_known:
@@ -115,37 +147,6 @@ def guarded(connect: Callable[..., Any], place: Place, allowed: str | None) -> C
             raise
 
     return connected
-
-
-class Limit:
-    """Counts what comes for one message.
-
-    Args:
-        receive: Flower's: gives a message without its content, or None.
-        pull: Flower's: gives one piece of content.
-    """
-
-    def __init__(self, receive: Callable[[], Any], pull: Callable[[int, str], bytes]) -> None:
-        self._receive = receive
-        self._pull = pull
-        self._bytes = 0
-
-    def receive(self) -> Any:
-        """Give the next message."""
-        self._bytes = 0
-        return self._receive()
-
-    def pull(self, run_id: int, object_id: str) -> bytes:
-        """Give a piece of the message.
-
-        Raises:
-            ValueError: There is more than a message may hold; Flower then drops the message.
-        """
-        content = self._pull(run_id, object_id)
-        self._bytes += len(content)
-        if self._bytes > MAX_MESSAGE_BYTES:
-            raise ValueError(f"refused: a message of more than {MAX_MESSAGE_BYTES} bytes")
-        return content
 
 
 class Bundles:
@@ -175,12 +176,12 @@ class Bundles:
         try:
             check_bundle(self._get_fab(run.fab_hash, run_id).content, self._allowed)
             own = own_bundle(is_refused=False)
-        except CodeError as error:
+        except (CodeError, ValueError) as error:  # or an answer that was too large to be read
             sys.stderr.write("".join(f"ERROR: {line}\n" for line in str(error).splitlines()))
             own = own_bundle(is_refused=True)
         digest = digest_bytes(own)
         self._own[digest] = own
-        return replace(run, fab_id="braing3n/braing3n", fab_version="0", fab_hash=digest,
+        return replace(run, run_id=run_id, fab_id="braing3n/braing3n", fab_version="0", fab_hash=digest,
                        override_config={})
 
     def get_fab(self, digest: str, _: int) -> flower.Fab:
@@ -194,6 +195,7 @@ def main(folder: Path, allowed: str, arguments: list[str]) -> None:
     loop: Any = flower.node_loop
     connection: Any = flower.node_connection
     loop.time = clock = Clock()
+    loop._push_messages = clock.waiting(loop._push_messages)
     loop._init_connection = guarded(clock.hearing(loop._init_connection), Place(folder / NODE),
                                     allowed or None)
     connection.FleetHttpClient = marking(folder / REACHED)

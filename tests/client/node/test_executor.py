@@ -1,16 +1,22 @@
 """Tasks are forked one by one, know nothing from argv, and none of them ends the executor."""
 
+import gc
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from flwr.app import ConfigRecord, RecordDict
 
 from braing3n.protocol import Hello
 from client.guard import FIRST_CODE
+from client.node import flower
+from client.node.executor import ForkedTasks
 
 
 def command_lines() -> str:
@@ -61,49 +67,75 @@ def test_the_site_is_the_one_that_the_executor_was_started_for(half_node, tmp_pa
     assert not (tmp_path / "state").exists()
 
 
-def test_no_token_is_in_a_command_line_and_a_task_costs_no_imports(half_node) -> None:
+def test_no_token_is_in_a_command_line(half_node) -> None:
+    with half_node.held("record_message_processing_start") as there:
+        half_node.put("query.hello")
+        assert there.wait(20)
+        tokens = [one.token for one in list(half_node.state.task_token_store.values())]
+        lines = command_lines()
+        assert half_node.tasks()
+    assert tokens
+    assert "client.node.executor" in lines
+    assert not any(token in lines for token in tokens)
+    assert not half_node.reply().has_error()
+
+
+def test_a_task_costs_no_imports(half_node) -> None:
     half_node.put("query.hello")
     half_node.reply()
     began = time.monotonic()
     half_node.put("query.hello")
-    seen = ""
-    while not (replies := half_node.state.get_messages_legacy(is_reply=True)):
-        tokens = [one.token for one in half_node.state.task_token_store.values()]
-        lines = command_lines() if tokens else ""
-        seen += "".join(tokens)
-        assert not any(token in lines for token in tokens)
-    assert replies
-    assert seen  # there was a task meanwhile
+    half_node.reply()
     assert time.monotonic() - began < 3  # imports take five seconds and more
 
 
-def children(pid: int) -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if int(parent) == pid and state != "Z":
-            found.append(int(folder.name))
-    return found
-
-
 def test_a_task_that_is_killed_does_not_end_the_executor(half_node) -> None:
-    half_node.put("query.hello")
-    killed = []
-    deadline = time.monotonic() + 20
-    while not killed and time.monotonic() < deadline:
-        for server in children(half_node.executor.pid):
-            for task in children(server):
-                os.kill(task, signal.SIGKILL)
-                killed.append(task)
-    assert killed
-    # What it was asked for is lost; Flower itself notices after a minute.
-    half_node.state.delete_messages()
+    with half_node.held("record_message_processing_start") as there:
+        half_node.put("query.hello")
+        assert there.wait(20)
+        for task in half_node.tasks():
+            os.kill(task, signal.SIGKILL)
+    half_node.expire()  # as after a minute
+    lost = half_node.reply()
+    assert lost.has_error()
+    assert "sub-" not in lost.error.reason
     half_node.put("query.hello")
     assert not half_node.reply().has_error()
     assert half_node.executor.poll() is None
+
+
+def test_of_a_bundle_nothing_is_installed(half_node) -> None:
+    half_node.put("query.hello")
+    half_node.reply()
+    home = half_node.folder / "flwr"
+    assert {path.name for path in home.rglob("*")} <= {"source"}  # a random number that Flower keeps
+
+
+def sleeping(address: str, token: str, parent: int) -> None:
+    """Stand for a task that works for long."""
+    time.sleep(60)
+
+
+def test_processes_that_have_ended_are_let_go_of_and_the_others_end_with_the_executor() -> None:
+    tasks = ForkedTasks(multiprocessing.get_context("forkserver"), sleeping)
+    spec = flower.ExecutionSpec(
+        task_type="flwr-clientapp", runtime_api_address="127.0.0.1:1", insecure=True, task_id=1,
+        root_certificates_path=None, token="secret", runtime_dependency_install=False,
+        parent_pid=None, suppress_output=False)
+    for _ in range(2):
+        assert tasks.launch(spec) == flower.LaunchResult.accepted()
+    first, second = multiprocessing.active_children()
+    first.kill()
+    wait([first.sentinel], 10)  # to join would let go of it
+    kept = weakref.ref(first)
+    del first
+    tasks.reconcile()
+    gc.collect()
+    assert kept() is None
+    tasks.close()
+    second.join(10)
+    assert second.exitcode == -signal.SIGTERM
+    assert multiprocessing.active_children() == []
 
 
 def test_what_is_imported_before_the_fork_holds_no_noise_and_asks_for_no_gpu() -> None:

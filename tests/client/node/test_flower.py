@@ -2,6 +2,7 @@
 
 import inspect
 
+import httpx
 import pytest
 
 from client.node import flower
@@ -13,7 +14,7 @@ def test_every_private_name_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize(("module", "names"), [
-    ("node_loop", ("time", "_init_connection")),
+    ("node_loop", ("time", "_init_connection", "_push_messages")),
     ("node_connection", ("FleetHttpClient",)),
     ("executor_loop", ("get_executor",)),
     ("task_process", ("pull_task_input", "install_from_fab", "get_load_client_app_fn")),
@@ -29,10 +30,26 @@ def test_the_loop_takes_from_a_connection_what_we_put_in_between() -> None:
     parameters = list(inspect.signature(flower.node_loop._init_connection).parameters)
     assert parameters[:4] == ["server_address", "insecure", "root_certificates", "authentication_keys"]
     source = inspect.getsource(flower.node_loop.start_client_internal)
-    order = ["node_id,", "receive,", "send,", "get_run,", "get_fab,", "pull_object,"]
-    places = [source.index(f"            {name}\n") for name in order]
-    assert places == sorted(places)
+    order = ["node_id", "receive", "send", "get_run", "get_fab", "pull_object", "push_object",
+             "confirm_message_received"]
+    assert "".join(f"            {name},\n" for name in order) + "        ) = conn" in source
     assert "time.sleep(3)" in source
+
+
+def test_the_loop_waits_for_a_reply_by_the_clock_that_we_put_in_place() -> None:
+    source = inspect.getsource(flower.node_loop._push_messages)
+    assert list(inspect.signature(flower.node_loop._push_messages).parameters) == [
+        "state", "object_store", "send", "push_object"]
+    assert source.count("while ") == source.count("time.sleep(0.5)") == 2
+    called = inspect.getsource(flower.node_loop.start_client_internal)
+    assert "_push_messages(\n                state=state," in called  # by their names
+
+
+def test_an_answer_of_the_server_can_be_looked_at_before_it_is_read() -> None:
+    with flower.FleetHttpClient.from_server_address("127.0.0.1:1", True, None, []) as client:
+        assert isinstance(client._client, httpx.Client)
+    source = inspect.getsource(flower.FleetHttpClient._send)
+    assert "self._client.send(current_context.request)" in source
 
 
 def test_every_call_to_the_server_goes_through_one_method() -> None:

@@ -1,5 +1,6 @@
 """A place that a killed node left is given back, and only by who had it."""
 
+import time
 from pathlib import Path
 
 import httpx
@@ -42,6 +43,25 @@ def kept(tmp_path: Path) -> Place:
 def test_a_place_that_is_held_is_given_back_by_its_number(server, kept) -> None:
     assert kept.give_back("127.0.0.1:9", b"", KEY) is True
     assert server["asked"] == [2**64 - 5]
+
+
+def test_a_place_that_was_given_back_stays_empty_for_a_while(server, kept, monkeypatch) -> None:
+    monkeypatch.setattr(place, "EMPTY_S", 0.4)  # for the coordinator to notice
+    began = time.monotonic()
+    kept.give_back("127.0.0.1:9", b"", KEY)
+    assert time.monotonic() - began >= 0.4
+    server["status"] = 412
+    began = time.monotonic()
+    kept.give_back("127.0.0.1:9", b"", KEY)
+    assert time.monotonic() - began < 0.4
+
+
+def test_a_server_that_answers_with_too_much_is_as_one_that_is_away(server, kept, monkeypatch) -> None:
+    def send(self, request):
+        raise ValueError("the server's answer is larger")
+
+    monkeypatch.setattr(flower.FleetHttpClient, "DeactivateNode", send)
+    assert kept.give_back("127.0.0.1:9", b"", KEY) is False
 
 
 @pytest.mark.parametrize("status", [412, 502, None])

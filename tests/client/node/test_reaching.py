@@ -186,7 +186,7 @@ def test_another_ca_is_told_at_once_and_is_for_a_person(authority, serve, tmp_pa
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("status", [403, 404, 502])
+@pytest.mark.parametrize("status", [302, 403, 404, 502])
 def test_a_server_that_is_not_well_is_told_with_its_answer(authority, serve, status: int) -> None:
     found = fault(Server(f"127.0.0.1:{serve(authority.context('127.0.0.1'), status)}", authority.path))
     assert isinstance(found, ServiceError)
@@ -266,6 +266,33 @@ def test_a_proxy_is_named_in_what_went_wrong_without_its_password(authority, mon
 def test_a_proxy_that_is_not_there_is_not_taken_for_the_server(authority, monkeypatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     assert "nothing listens at the proxy" in fault(Server("fl.example.org:9443", authority.path)).what
+
+
+def test_a_proxy_whose_name_is_not_known_is_not_taken_for_the_server(authority, monkeypatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://no-such-proxy.invalid:3128")
+    found = fault(Server("fl.example.org:9443", authority.path))
+    assert "the proxy's name is not known here" in found.what
+    assert found.exit_code == 1
+
+
+def test_a_proxy_that_says_nothing_is_told(authority, monkeypatch) -> None:
+    monkeypatch.setattr(reaching, "_ASK_TIMEOUT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        found = fault(Server("fl.example.org:9443", authority.path))
+    assert "no answer comes" in found.what
+    assert "through the proxy 127.0.0.1" in found.what
+
+
+def test_a_proxy_that_looks_into_tls_is_taken_for_another_ca(authority, serve, monkeypatch, tmp_path,
+                                                             ) -> None:
+    (tmp_path / "proxy").mkdir()
+    port = serve(Authority(tmp_path / "proxy", "proxy").context("localhost"))
+    with proxying() as (proxy, _):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy}")
+        found = fault(Server(f"localhost:{port}", authority.path))
+    assert "by another CA" in found.what
+    assert found.exit_code == 2
 
 
 def test_a_host_that_is_exempt_is_dialled_directly(authority, serve, monkeypatch) -> None:

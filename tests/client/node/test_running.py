@@ -3,6 +3,9 @@
 import io
 import json
 import stat
+import threading
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,20 @@ def test_neither_secret_nor_token_is_in_a_command_line(joined) -> None:
     assert "--insecure" not in made[0].command
     assert made[0].command[made[0].command.index("--root-certificates") + 1] == str(
         site.network.authority)
+
+
+def test_the_supernode_is_told_what_it_needs_and_runs_no_task_itself(joined) -> None:
+    site = joined(settings='plans: {app_version: ">=0.1,<9"}\n')
+    command = programs(site.config, site.path, "fl.example.org:9", "127.0.0.1:9445")[0].command
+    told = dict(pairwise(command))
+    assert told["client.node.supernode"] == str(site.network.path)
+    assert ">=0.1,<9" in command
+    assert told["--isolation"] == "process"
+    assert told["--superlink"] == "fl.example.org:9"
+    assert told["--health-server-address"] == "127.0.0.1:9445"
+    assert told["--host"] == "127.0.0.1"
+    assert "--health-server-address" not in programs(
+        site.config, site.path, "fl.example.org:9", None)[0].command
 
 
 def test_the_secret_is_another_at_each_start(joined) -> None:
@@ -111,6 +128,24 @@ def test_a_server_that_is_none_of_the_consortiums_is_not_dialled(joined) -> None
         run_site(site.path, ServiceLog("text", io.StringIO()), wanted="198.51.100.1:9443")
 
 
+def test_each_address_of_the_consortium_can_be_dialled_and_the_first_is_without_a_word(
+    joined, monkeypatch,
+) -> None:
+    site = joined(names="localhost, 127.0.0.1")
+    dialled: list[str] = []
+
+    def away(server: Server) -> None:
+        dialled.append(server.address)
+        raise ServiceError("away", expected="a", found="b", fix="c")
+
+    monkeypatch.setattr(running, "check_reachable", away)
+    port = site.consortium.port
+    for wanted in (None, f"127.0.0.1:{port}"):
+        with pytest.raises(ServiceError):
+            run_site(site.path, ServiceLog("text", io.StringIO()), wanted=wanted)
+    assert dialled == [f"localhost:{port}", f"127.0.0.1:{port}"]
+
+
 @pytest.mark.parametrize("health", ["9445", ":9445", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:70000",
                                     "127.0.0.1:http", "198.51.100.1:9445"])
 def test_health_where_it_cannot_be_served_is_told_before_anything_starts(joined, health) -> None:
@@ -125,6 +160,27 @@ def test_a_second_client_for_a_state_folder_is_refused(joined, monkeypatch) -> N
         run_site(site.path, ServiceLog("text", io.StringIO()))
 
 
+def test_a_lock_that_is_held_for_an_instant_is_no_second_client(joined, monkeypatch) -> None:
+    site = joined()
+
+    def look() -> None:
+        with locked(site.network.path / LOCK):
+            is_held.set()
+            time.sleep(0.3)  # `site status`
+
+    def away(server: Server) -> None:
+        raise ServiceError("away", expected="a", found="b", fix="c")
+
+    monkeypatch.setattr(running, "check_reachable", away)
+    is_held = threading.Event()
+    looking = threading.Thread(target=look)
+    looking.start()
+    is_held.wait(5)
+    with pytest.raises(ServiceError, match="away"):
+        run_site(site.path, ServiceLog("text", io.StringIO()))
+    looking.join()
+
+
 def test_a_site_that_has_not_joined_is_told_so(joined) -> None:
     site = joined()
     site.network.answer.unlink()
@@ -135,7 +191,6 @@ def test_a_site_that_has_not_joined_is_told_so(joined) -> None:
 def test_nothing_is_started_where_the_server_cannot_be_reached(joined, monkeypatch, log) -> None:
     site = joined(port=free_port())
     monkeypatch.setattr(running, "programs", lambda *_: pytest.fail("started"))
-    monkeypatch.setattr("client.node.reaching.WITHIN_S", 0.5)
     monkeypatch.setattr(running, "check_reachable", lambda server: (_ for _ in ()).throw(
         ServiceError("away", expected="a", found="b", fix="c")))
     with pytest.raises(ServiceError, match="away"):

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
-from braing3n.files import locked
+from braing3n.files import digest_bytes, locked
+from braing3n.manifests import Content
 from client.cli import app
+from client.holding import Held
 from client.node.running import LOCK, REACHED
 from client.node.status import look
 
@@ -84,6 +86,21 @@ def test_the_command_says_so_by_its_exit_code_and_as_json(joined) -> None:
     assert json.loads(done.stdout)["doing"] == {"stage": "pretrain", "round": 2}
     assert "site-a: connected; consortium demo" in told.stdout
     assert "stage pretrain, round 2" in told.stdout
+
+
+def test_a_reply_that_waits_for_a_person_is_told_with_what_to_do(joined) -> None:
+    site = joined()
+    content = Content(site="site-a", kind="query.hello", num_bytes=2, report_digest=digest_bytes(b"{}"))
+    one = Held(content=content, report="{}", since=1.5)
+    (site.config.state_dir / "held").mkdir()
+    (site.config.state_dir / "held" / f"{one.name}.json").write_text(one.model_dump_json())
+    told = CliRunner().invoke(app, ["status", str(site.path)]).stdout
+    assert f"waits for a person: {one.name} (`braing3n site outbox --release {one.name}`)" in told
+    found = json.loads(CliRunner().invoke(app, ["status", str(site.path), "--json"]).stdout)
+    assert found["held"] == [one.name]
+    assert set(found) == {
+        "site", "consortium", "ca_expires", "ca_days_left", "is_started", "is_connected", "reached",
+        "doing", "held", "last_refusal", "is_well"}
 
 
 def test_a_ca_that_ends_soon_is_warned_of(joined) -> None:

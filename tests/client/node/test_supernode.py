@@ -1,8 +1,12 @@
 """What stands between Flower's loop and the server: bundles, sizes, numbers, pauses."""
 
 import contextlib
+import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +22,15 @@ from client.node import flower, supernode
 from client.node.bundle import is_refused
 from client.node.place import NotKnownError, Place
 from client.node.running import NOT_KNOWN
-from client.node.supernode import Bundles, Clock, Limit, guarded, marking
+from client.node.supernode import Bundles, Clock, LostError, guarded, marking
 from tests.client.node.test_bundle import packed
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def shown(content: bytes, **run: object) -> tuple[Run, Fab]:
@@ -45,20 +56,19 @@ def test_a_bundle_that_is_not_right_is_shown_as_refused_and_told(content, capsys
     assert "the server's bundle is" in capsys.readouterr().err
 
 
+def test_a_bundle_that_was_too_large_to_be_read_is_shown_as_refused(capsys) -> None:
+    def get_fab(digest, run_id):
+        raise ValueError("the server's answer is larger than 16777216 bytes")
+
+    bundles = Bundles(lambda _: Run.create_empty(5), get_fab, None)
+    run = bundles.get_run(5)
+    assert is_refused(bundles.get_fab(run.fab_hash, 5).content)
+    assert "larger than" in capsys.readouterr().err
+
+
 def test_the_loop_of_flower_takes_both_bundles(half_node) -> None:
     half_node.put("query.hello", refused=True)  # raises where Flower cannot read the definition
     assert half_node.reply().error.reason == "code"
-
-
-def test_a_message_of_too_many_bytes_is_dropped_and_the_next_is_counted_anew(monkeypatch) -> None:
-    monkeypatch.setattr(supernode, "MAX_MESSAGE_BYTES", 10)
-    limit = Limit(lambda: "message", lambda run_id, object_id: b"123456")
-    limit.receive()
-    assert limit.pull(1, "a") == b"123456"
-    with pytest.raises(ValueError, match="refused"):
-        limit.pull(1, "b")
-    limit.receive()
-    assert limit.pull(1, "c") == b"123456"
 
 
 def test_flowers_pause_of_three_seconds_is_one() -> None:
@@ -89,6 +99,81 @@ def test_after_a_message_the_server_is_asked_more_often_for_a_while(monkeypatch)
         assert pause() < 0.6
         monkeypatch.setattr(supernode, "BUSY_FOR_S", 0.0)
         assert pause() > 0.9
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """The clock in place of Flower's."""
+    made = Clock()
+    monkeypatch.setattr(flower.node_loop, "time", made)
+    return made
+
+
+def test_a_reply_is_waited_for_and_sent_whole(half_node, clock) -> None:
+    half_node.put("query.hello")
+    sent = half_node.push(clock.waiting(flower.node_loop._push_messages))
+    assert [one.has_error() for one in sent] == [False]
+    clock.sleep(0.01)  # nothing is waited for any more
+    clock.sleep(0.01)
+
+
+def test_a_task_that_works_for_long_is_waited_for(half_node, clock) -> None:
+    with half_node.held("record_message_processing_start") as there:
+        half_node.put("query.hello")
+        assert there.wait(20)
+        clock._count_tasks = lambda: len(half_node.state.get_tasks(statuses=["running"]))
+        for _ in range(4):
+            clock.sleep(0.01)
+        clock._count_tasks = None
+    assert not half_node.reply().has_error()
+
+
+def test_a_reply_that_came_just_before_its_task_ended_is_looked_for_once_more(clock) -> None:
+    class State:
+        def get_tasks(self, *, statuses):
+            assert statuses
+            return []
+
+    def push(*, state) -> None:
+        clock.sleep(0.01)  # Flower looks for replies before each pause
+        reached.append(1)
+        clock.sleep(0.01)
+        reached.append(2)
+
+    reached: list[int] = []
+    with pytest.raises(LostError):
+        clock.waiting(push)(state=State())
+    assert reached == [1]
+
+
+@pytest.mark.parametrize("when", ["activate_task", "store_object"])
+def test_a_task_that_was_killed_without_its_whole_answer_is_not_waited_for_for_ever(
+    half_node, clock, when: str,
+) -> None:
+    with half_node.held(when) as there:  # before it has its message, or while it hands over its reply
+        run = half_node.put("query.hello")
+        assert there.wait(20)
+        for task in half_node.tasks():
+            os.kill(task, signal.SIGKILL)
+    wait_until(lambda: half_node.state.get_tasks(run_ids=[run], statuses=["running"]))
+    half_node.expire()
+    came: list[object] = []
+
+    def wait() -> None:
+        try:
+            came.append(half_node.push(clock.waiting(flower.node_loop._push_messages)))
+        except LostError as error:
+            came.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    waiting.join(10)
+    assert len(came) == 1
+    # The loop ends, for the node to begin anew; or it says so and goes on with the next message.
+    assert isinstance(came[0], LostError) if when == "activate_task" else came[0] == []
+    half_node.state.delete_messages()
+    half_node.put("query.hello")
+    assert not half_node.reply().has_error()
 
 
 def test_each_answer_of_the_server_is_marked_and_no_failure(tmp_path, monkeypatch) -> None:
