@@ -23,6 +23,7 @@ from server.enrolled_nodes import load_nodes
 from server.manifests import ManifestBook
 from server.messages import Member
 from server.outcome import Frozen, Round, StageRecord
+from server.pieces import fetch_soon
 from server.probe_asking import Asking
 from server.probing import run_probes
 from server.receipts import ReceiptBook
@@ -43,6 +44,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run all stages of the plan that the run config points to."""
+    fetch_soon()
     settings = {key: str(value) for key, value in context.run_config.items()}
     missing = [key for key in ("plan", "out") if not settings.get(key)]
     if missing:

@@ -14,6 +14,7 @@ from braing3n.plan import load_plan
 from braing3n.protocol import Reply, Task
 from braing3n.weights import layout_digest
 from server.messages import Member
+from server.pieces import fetch_soon
 from server.strategy import Strategy
 
 server_app = ServerApp()
@@ -22,6 +23,7 @@ client_app = ClientApp()
 
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
+    fetch_soon()
     config = context.run_config
     like = {"weights": torch.zeros(int(float(str(config["mb"])) * 1e6 / 4))}
     sites, out = int(str(config["sites"])), Path(str(config["out"]))

@@ -19,6 +19,7 @@ from typing import Any
 
 from braing3n.errors import CodeError
 from braing3n.files import digest_bytes
+from braing3n.service.pieces import ask_sooner
 from client.node import flower
 from client.node.bundle import check_bundle, own_bundle
 from client.node.incoming import BoundedClient, Incoming
@@ -27,6 +28,8 @@ from client.node.running import NODE, NOT_KNOWN, REACHED
 
 # Pauses between two questions for work: while a run goes on, and else.
 BUSY_POLL_S, IDLE_POLL_S = 0.2, 1.0
+# While a reply is waited for, pauses are this part of the time that it took so far.
+WAITING_PART, SHORTEST_S = 0.1, 0.02
 BUSY_FOR_S = 60.0  # after the last message
 MARK_EVERY_S = 2.0
 
@@ -42,6 +45,7 @@ class Clock:
         self._heard_s = -BUSY_FOR_S
         self._count_tasks: Callable[[], int] | None = None
         self._was_idle = False
+        self._waits_since_s = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -70,7 +74,7 @@ class Clock:
         """
 
         def pushed(*, state: Any, **others: Any) -> None:
-            self._was_idle = False
+            self._was_idle, self._waits_since_s = False, time.monotonic()
             self._count_tasks = lambda: len(state.get_tasks(statuses=(
                 flower.Status.PENDING, flower.Status.STARTING, flower.Status.RUNNING)))
             try:
@@ -91,6 +95,9 @@ class Clock:
             if is_idle and self._was_idle:
                 raise LostError("a task has ended without its whole answer")
             self._was_idle = is_idle
+            waited_s = time.monotonic() - self._waits_since_s
+            time.sleep(min(seconds, max(WAITING_PART * waited_s, SHORTEST_S)))
+            return
         is_busy = time.monotonic() - self._heard_s < BUSY_FOR_S
         time.sleep(min(seconds, BUSY_POLL_S if is_busy else IDLE_POLL_S))
 
@@ -199,6 +206,7 @@ def main(folder: Path, allowed: str, arguments: list[str]) -> None:
     loop._init_connection = guarded(clock.hearing(loop._init_connection), Place(folder / NODE),
                                     allowed or None)
     connection.FleetHttpClient = marking(folder / REACHED)
+    ask_sooner(flower.pull_objects)
     sys.argv = ["flower-supernode", *arguments]
     try:
         flower.flower_supernode()

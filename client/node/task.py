@@ -9,6 +9,7 @@ from typing import Any
 from flwr.app import Context, Message
 
 from braing3n.errors import CodeError, ProtocolError
+from braing3n.service.pieces import ask_sooner
 from client.app import app
 from client.guard import refuse
 from client.node import flower
@@ -28,6 +29,7 @@ def run_task(site: str, runtime_address: str, token: str, parent: int) -> None:
         parent: The process without which this one ends.
     """
     found = Found(site)
+    ask_sooner(flower.pull_and_inflate_object_from_tree)
     process: Any = flower.task_process  # Flower has no other place for these three
     process.pull_task_input = found.pulling(process.pull_task_input)
     process.install_from_fab = lambda content, **_: found.look_at(content)  # nothing is installed

@@ -1,7 +1,7 @@
 """SuperLink's Control API, as the server's own programs use it: nodes and the state of runs.
 
-All private imports of Flower that the coordinator needs are in this file, because Flower moves them
-between minor versions; a test imports it.
+All private imports of Flower that the coordinator needs are in this file and in `server.pieces`,
+because Flower moves them between minor versions; tests import both.
 """
 
 import os

@@ -5,6 +5,7 @@ import inspect
 import httpx
 import pytest
 
+from braing3n.service.pieces import WAITS
 from client.node import flower
 
 
@@ -43,6 +44,14 @@ def test_the_loop_waits_for_a_reply_by_the_clock_that_we_put_in_place() -> None:
     assert source.count("while ") == source.count("time.sleep(0.5)") == 2
     called = inspect.getsource(flower.node_loop.start_client_internal)
     assert "_push_messages(\n                state=state," in called  # by their names
+
+
+def test_the_functions_that_fetch_pieces_have_the_pauses_that_we_shorten() -> None:
+    for function in (flower.pull_objects, flower.pull_and_inflate_object_from_tree):
+        assert WAITS.keys() <= (function.__kwdefaults__ or {}).keys()
+    called = inspect.getsource(flower.node_loop._pull_and_store_message)
+    assert "backoff" not in called  # by the defaults
+    assert "backoff" not in inspect.getsource(flower.task_process.pull_task_input)
 
 
 def test_an_answer_of_the_server_can_be_looked_at_before_it_is_read() -> None:
