@@ -14,6 +14,8 @@ POLL_S = 0.1
 LONGEST_PAUSE_S = 5.0
 # A node that is there, and for which Flower answers nevertheless, is not asked again at once.
 AGAIN_S = 2.0
+# So often it is looked whether nodes that are awaited were started anew.
+LOOK_S = 5.0
 # So often a message may be lost at a node that says so itself: its process for it dies each time.
 MAX_DEATHS = 3
 
@@ -21,8 +23,8 @@ MAX_DEATHS = 3
 class Exchange:
     """One kind of message to several nodes.
 
-    A node is asked while it is there. Where Flower answers for it, as its connection is lost, it is
-    sent the same again once it is back; each node's own reply is taken once.
+    A node is asked while it is there. Where Flower answers for it, as its connection is lost, or it was
+    started anew since it was asked, it is sent the same again; each node's own reply is taken once.
 
     Args:
         grid: The transport.
@@ -44,6 +46,8 @@ class Exchange:
         self._deadline = deadline
         self._pending: dict[str, int] = {}
         self._deaths: dict[int, int] = {}
+        self._since: dict[int, str] = {}  # when each was started that was asked
+        self._looked = time.monotonic()
         self.lost: dict[int, float] = dict.fromkeys(contents, 0.0)
         self.bytes_down = 0
 
@@ -82,6 +86,7 @@ class Exchange:
             if only_lost and waited_s >= patience_s():
                 return
             if not arrived:
+                self._find_restarted()
                 self._pause(in_vain_s)
             if only_lost:
                 waited_s += time.monotonic() - began
@@ -98,21 +103,42 @@ class Exchange:
         """Send their messages to lost nodes that are there."""
         now = time.monotonic()
         due = [node for node, at in self.lost.items() if at <= now]
-        there = set(self._grid.get_node_ids()) if due else set()
+        there = present(self._grid) if due else {}
         for node in due:
             if node not in there:
                 continue
             del self.lost[node]
+            self._since[node] = there[node]
             # At least a second, as Flower takes none without: earlier ones may have been large.
             message = Message(self._contents[node], node, self._kind,
                               ttl=max(self._deadline - time.monotonic(), 1.0))
             self._pending.update(dict.fromkeys(self._grid.push_messages([message]), node))
             self.bytes_down += size_of(self._contents[node])
 
+    def _find_restarted(self) -> None:
+        """Take nodes for lost that were started anew: what one was asked before, it does not know.
+
+        Flower only answers for a node that is away just when it is asked about, which may be missed;
+        and it hands out a message once, also where the answer with it did not reach the node.
+        """
+        if not self._pending or time.monotonic() - self._looked < LOOK_S:
+            return
+        self._looked = time.monotonic()
+        there = present(self._grid)
+        for message_id, node in list(self._pending.items()):
+            if there.get(node, self._since[node]) != self._since[node]:
+                del self._pending[message_id]
+                self.lost[node] = time.monotonic()
+
     def _pause(self, asking_s: float) -> None:
         """Pause so long that asking hundreds of nodes in vain takes a fifth of the time at most."""
         pause_s = min(max(POLL_S, 4 * asking_s), LONGEST_PAUSE_S)
         time.sleep(min(pause_s, max(self._deadline - time.monotonic(), 0)))
+
+
+def present(grid: Grid) -> dict[int, str]:
+    """Return which nodes are there, and since when; "" where the transport does not tell."""
+    return {node.node_id: node.last_activated_at for node in grid.get_nodes()}
 
 
 def _release(reply: Message) -> None:

@@ -23,6 +23,7 @@ from braing3n.service.pieces import ask_sooner
 from client.node import flower
 from client.node.bundle import check_bundle, own_bundle
 from client.node.incoming import BoundedClient, Incoming
+from client.node.losses import Losses, LostError, may_hold_a_message
 from client.node.place import NotKnownError, Place
 from client.node.running import NODE, NOT_KNOWN, REACHED
 
@@ -32,10 +33,8 @@ BUSY_POLL_S, IDLE_POLL_S = 0.2, 1.0
 WAITING_PART, SHORTEST_S = 0.1, 0.02
 BUSY_FOR_S = 60.0  # after the last message
 MARK_EVERY_S = 2.0
-
-
-class LostError(Exception):
-    """No task is left that could answer a message."""
+_NOT_HEARD = "an answer of the server's, which may have held a message"
+_NOT_WHOLE, _NOT_SENT = "a message, of which a part did not come", "an answer, which was not taken"
 
 
 class Clock:
@@ -102,14 +101,22 @@ class Clock:
         time.sleep(min(seconds, BUSY_POLL_S if is_busy else IDLE_POLL_S))
 
 
-def marking(mark: Path) -> type[flower.FleetHttpClient]:
-    """Return Flower's client of the server, which marks by a file's time when that answered."""
+def marking(mark: Path, losses: Losses) -> type[flower.FleetHttpClient]:
+    """Return Flower's client of the server, which marks by a file's time when that answered.
+
+    Args:
+        mark: The file.
+        losses: Told where the answer to a question for work has not come: there may be a message in it.
+    """
     marked_s = -MARK_EVERY_S
 
     class Marking(BoundedClient):
         def _unary_unary(self, **asked: Any) -> Any:
             nonlocal marked_s
-            answer = super()._unary_unary(**asked)
+            ask = super()._unary_unary
+            if asked["rpc_method"].endswith("/PullMessages"):
+                ask = losses.watched(ask, _NOT_HEARD, may_hold_a_message)
+            answer = ask(**asked)
             if time.monotonic() - marked_s >= MARK_EVERY_S:
                 marked_s = time.monotonic()
                 with contextlib.suppress(OSError):  # a full disk does not end the connection
@@ -119,13 +126,16 @@ def marking(mark: Path) -> type[flower.FleetHttpClient]:
     return Marking
 
 
-def guarded(connect: Callable[..., Any], place: Place, allowed: str | None) -> Callable[..., Any]:
+def guarded(
+    connect: Callable[..., Any], place: Place, allowed: str | None, losses: Losses,
+) -> Callable[..., Any]:
     """Return Flower's connection with our bundle in place of the server's.
 
     Args:
-        connect: Flower's: gives node id, receive, send, get_run, get_fab, pull_object and two more.
+        connect: Flower's: gives node id and the calls of its loop.
         place: The site's at the server.
         allowed: See `check_bundle`.
+        losses: Told what did not get through.
     """
 
     @contextmanager
@@ -141,13 +151,14 @@ def guarded(connect: Callable[..., Any], place: Place, allowed: str | None) -> C
             is_known = False
         try:
             with connect(server_address, insecure, root_certificates, authentication_keys, *others,
-                         **named) as (node_id, receive, send, get_run, get_fab, pull, *rest):
+                         **named) as (node_id, receive, send, get_run, get_fab, pull, push, confirm):
                 is_known = True
                 place.remember(node_id, key)
-                incoming = Incoming(receive, pull)
+                incoming = Incoming(receive, losses.watched(pull, _NOT_WHOLE))
                 bundles = Bundles(get_run, get_fab, allowed)
-                yield (node_id, incoming.receive, send, bundles.get_run, bundles.get_fab, incoming.pull,
-                       *rest)
+                yield (node_id, losses.checked(incoming.receive), losses.watched(send, _NOT_SENT),
+                       bundles.get_run, bundles.get_fab, incoming.pull,
+                       losses.watched(push, _NOT_SENT), losses.watched(confirm, _NOT_WHOLE))
         except SystemExit:
             if not is_known:
                 sys.stderr.write(f"{NOT_KNOWN}\n")
@@ -202,10 +213,11 @@ def main(folder: Path, allowed: str, arguments: list[str]) -> None:
     loop: Any = flower.node_loop
     connection: Any = flower.node_connection
     loop.time = clock = Clock()
+    losses = Losses()
     loop._push_messages = clock.waiting(loop._push_messages)
     loop._init_connection = guarded(clock.hearing(loop._init_connection), Place(folder / NODE),
-                                    allowed or None)
-    connection.FleetHttpClient = marking(folder / REACHED)
+                                    allowed or None, losses)
+    connection.FleetHttpClient = marking(folder / REACHED, losses)
     ask_sooner(flower.pull_objects)
     sys.argv = ["flower-supernode", *arguments]
     try:

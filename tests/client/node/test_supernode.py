@@ -20,9 +20,10 @@ from flwr.supercore.run import Run
 from braing3n.files import digest_bytes
 from client.node import flower, supernode
 from client.node.bundle import is_refused
+from client.node.losses import Losses, LostError
 from client.node.place import NotKnownError, Place
 from client.node.running import NOT_KNOWN
-from client.node.supernode import Bundles, Clock, LostError, guarded, marking
+from client.node.supernode import Bundles, Clock, guarded, marking
 from tests.client.node.test_bundle import packed
 
 
@@ -187,7 +188,7 @@ def test_each_answer_of_the_server_is_marked_and_no_failure(tmp_path, monkeypatc
 
     monkeypatch.setattr(flower.FleetHttpClient, "_unary_unary", ask)
     mark = tmp_path / "reached"
-    with marking(mark)("http://127.0.0.1:1") as client:
+    with marking(mark, Losses())("http://127.0.0.1:1") as client:
         with pytest.raises(httpx.ConnectError):
             client.PullMessages(None)
         assert not mark.exists()
@@ -213,7 +214,7 @@ def connecting(place: Place, *, takes: bool):
             sys.exit(1)  # as Flower's own does
         yield (77, None, None, None, None, None, None, None)
 
-    return guarded(connect, place, None)("host:1", False, b"", generate_key_pairs())
+    return guarded(connect, place, None, Losses())("host:1", False, b"", generate_key_pairs())
 
 
 @pytest.fixture
@@ -247,3 +248,29 @@ def test_a_known_key_that_is_not_taken_now_is_not_called_unknown(place, capsys) 
     with pytest.raises(SystemExit), connecting(place, takes=False):
         pass
     assert NOT_KNOWN not in capsys.readouterr().err
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    def fails(*_: object) -> None:
+        raise error
+
+    return fails
+
+
+@pytest.mark.parametrize(("number", "call"), [(2, "send"), (5, "pull"), (6, "push"), (7, "confirm")])
+def test_the_node_ends_where_a_message_or_an_answer_did_not_get_through(place, number, call) -> None:
+    calls: list[Callable[..., object]] = [lambda *_: None] * 7
+    calls[number - 1] = failing(ValueError("the server gave something else"))
+
+    @contextmanager
+    def connect(*_, **__):
+        yield (77, *calls)
+
+    opened = guarded(connect, place, None, Losses())("host:1", False, b"", generate_key_pairs())
+    with opened as connection:
+        receive = connection[1]
+        assert receive() is None
+        with pytest.raises(ValueError, match="else"):  # Flower's loop writes it down, and goes on
+            connection[number](1, "x")
+        with pytest.raises(LostError, match="answer" if call in ("send", "push") else "message"):
+            receive()
