@@ -58,6 +58,7 @@ def status(
 
 def _lines(found: "SiteStatus") -> list[str]:
     from braing3n.enrolment.certificates import WARN_DAYS  # noqa: PLC0415  # keeps --help fast
+    from braing3n.refusal_words import explained  # noqa: PLC0415
 
     state = ("connected" if found.is_well else
              "at work, but the server is NOT reached" if found.is_started else "NOT started")
@@ -75,4 +76,5 @@ def _lines(found: "SiteStatus") -> list[str]:
     lines += [f"waits for a person: {name} (`braing3n site outbox --release {name}`)"
               for name in found.held]
     lines.append(f"last refusal: {found.last_refusal or 'none'}")
+    lines += [f"  {line}" for line in explained(found.last_refusal.split()[-1:])]
     return lines

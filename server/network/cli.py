@@ -94,7 +94,8 @@ def follow(consortium: CONSORTIUM, run: RUN = None, as_json: JSON = False) -> No
     from server.network.following import follow as wait  # noqa: PLC0415
 
     ended = wait(open_consortium(consortium), run, lambda line: typer.echo(line, err=True))
-    _tell({"ended": ended}, [ended], as_json=as_json)
+    again = ["once that is mended: braing3n server resume CONSORTIUM.yaml"]
+    _tell({"ended": ended}, [ended, *(again if ended.startswith("failed") else [])], as_json=as_json)
     raise typer.Exit(0 if ended.startswith("completed") else 1)
 
 
@@ -132,6 +133,7 @@ def _tell(described: dict[str, Any], lines: list[str], *, as_json: bool) -> None
 
 def _lines(found: "Status") -> list[str]:
     from braing3n.enrolment.certificates import WARN_DAYS  # noqa: PLC0415  # keeps --help fast
+    from braing3n.refusal_words import explained  # noqa: PLC0415
 
     state = ("at work, and sites are answered" if found.is_well else
              "at work, but sites are NOT answered" if found.is_started else "NOT started")
@@ -143,9 +145,13 @@ def _lines(found: "Status") -> list[str]:
     for run in found.runs:
         is_stopping = run["wanted"] == "stop" and run["status"] == "running"
         lines.append(f"  run {run['name']}: {run['status']}{', to be stopped' if is_stopping else ''}")
-        lines += [f"    {name}: {done} rounds" for name, done in run["rounds"].items()]
+        lines += [f"    {name}: round {number}" for name, number in run["rounds"].items()]
         last = run["last_round"]
         if last is not None and last["refused"]:
             refused = ", ".join(f"{name}: {why}" for name, why in last["refused"].items())
             lines.append(f"    not in {last['stage']} round {last['round']}: {refused}")
+            lines += [f"      {line}" for line in explained(last["refused"].values())]
+        if run["status"].startswith("failed"):
+            lines.append("    to go on once that is mended: braing3n server resume CONSORTIUM.yaml "
+                         f"{run['name']}")
     return lines

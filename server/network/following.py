@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from braing3n.refusal_words import explained
 from server.consortium import ConsortiumConfig
 from server.network.orders import OrderBook
 from server.network.places import Places
@@ -26,14 +27,17 @@ def follow(config: ConsortiumConfig, name: str | None, say: Callable[[str], None
     """
     book = OrderBook(Places.of(config))
     order = book.get(name)
-    told = 0
+    told: set[str] = set()  # a round that failed is run again, with another outcome
     while True:
         ended = order.ended  # read before the record, which then is the last
-        lines = list(_exchanges(read_record(Path(order.out))))
-        for line in lines[told:]:
-            say(line)
-        told = max(told, len(lines))
+        record = read_record(Path(order.out))
+        for line in _exchanges(record):
+            if line not in told:
+                say(line)
+                told.add(line)
         if ended:
+            for line in explained(_refusals(record)):
+                say(line)
             return ended
         time.sleep(POLL_S)
         order = book.get(order.name)
@@ -45,6 +49,12 @@ def _exchanges(record: dict[str, Any]) -> Iterator[str]:
             yield f"{stage['name']} round {entry['round']} of {stage['rounds']}: {_outcome(entry)}"
         for entry in stage.get("other_exchanges", ()):
             yield f"{stage['name']} {entry['what']}: {_outcome(entry)}"
+
+
+def _refusals(record: dict[str, Any]) -> Iterator[str]:
+    for stage in record.get("stages") or []:
+        for entry in (*stage.get("participation", ()), *stage.get("other_exchanges", ())):
+            yield from entry["refused"].values()
 
 
 def _outcome(entry: dict[str, Any]) -> str:

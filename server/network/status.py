@@ -82,8 +82,8 @@ def describe(order: Order) -> dict[str, Any]:
     return {"name": order.name, "wanted": order.wanted, "out": order.out, "ordered": order.ordered,
             "status": order.ended or str(record.get("status") or "waiting to be started"),
             "attempts": len(order.attempts), "last_round": last,
-            "rounds": {stage["name"]: f"{len(stage.get('participation', ()))} of {stage['rounds']}"
-                       for stage in stages}}
+            "rounds": {stage["name"]: f"{stage['participation'][-1]['round']} of {stage['rounds']}"
+                       for stage in stages if stage.get("participation")}}
 
 
 def _is_at_work(places: Places) -> bool:
