@@ -72,7 +72,7 @@ def _lines(found: "SiteStatus") -> list[str]:
     if found.doing:
         lines.append("last at work: " + ", ".join(
             f"{key} {found.doing[key]}" for key in ("stage", "round", "doing", "done", "total")
-            if key in found.doing))
+            if found.doing.get(key) not in (None, "")))
     lines += [f"waits for a person: {name} (`braing3n site outbox --release {name}`)"
               for name in found.held]
     lines.append(f"last refusal: {found.last_refusal or 'none'}")
