@@ -1,4 +1,7 @@
-"""Our strategy and our wire format, with a client that gives back what it was sent."""
+"""Our strategy and our wire format, with a client that changes a little what it was sent.
+
+Flower names what it sends by its content and sends nothing twice: equal numbers would not travel.
+"""
 
 import json
 import time
@@ -32,7 +35,7 @@ def main(grid: Grid, context: Context) -> None:
     members = [Member(f"site-{node}", node) for node in nodes]
     plan = load_plan(Path(str(config["plan"])), "")
     strategy = Strategy(grid, members, sites, 3600.0)
-    vector = np.zeros(like["weights"].numel(), np.float32)
+    vector = np.random.default_rng(0).normal(size=like["weights"].numel()).astype(np.float32)
     for number in range(int(str(config["rounds"]))):
         task = Task(run="bench", plan=plan.canonical(), plan_digest=plan.digest, stage="pretrain",
                     round_index=number, layout=layout_digest(like))
@@ -48,8 +51,9 @@ def main(grid: Grid, context: Context) -> None:
 def train(message: Message, context: Context) -> Message:
     task = Task.model_validate_json(str(message.content.config_records["message"]["json"]))
     array = next(iter(message.content.array_records.values()))["weights"].numpy()
+    own = np.float32(context.node_id % 997 / 1000)
     reply = Reply(site=f"site-{context.node_id}", stage=task.stage, round_index=task.round_index,
                   plan_digest=task.plan_digest, layout=task.layout, weight=1)
     return Message(RecordDict({
         "message": ConfigRecord({"json": reply.model_dump_json()}),
-        "arrays": ArrayRecord({"weights": Array(array)})}), reply_to=message)
+        "arrays": ArrayRecord({"weights": Array(array + own)})}), reply_to=message)
