@@ -22,6 +22,8 @@ PROTOCOL_VERSION = 4
 # Volumes that one site may claim. A claim cannot be checked, but none may drown out all others.
 MAX_WEIGHT = MAX_VOLUMES
 MAX_SITES = 1000
+# JSON readers in other languages keep whole numbers exact up to here.
+_MAX_COUNT = 2**53
 
 SiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$")]
@@ -70,13 +72,13 @@ class RoundRecord(StrictModel):
         signature: Of all other fields, by it.
     """
 
-    number: Annotated[int, Field(ge=0)]
+    number: Annotated[int, Field(ge=0, le=_MAX_COUNT)]
     previous: Digest
     run: RunId
     plan_digest: Digest
     what: What
     stage: StageName
-    round_index: Annotated[int, Field(ge=0)]
+    round_index: Annotated[int, Field(ge=0, le=_MAX_COUNT)]
     asked: Annotated[tuple[SiteName, ...], Field(max_length=MAX_SITES)]
     answered: Annotated[tuple[SiteName, ...], Field(max_length=MAX_SITES)]
     refused: Annotated[
@@ -136,7 +138,7 @@ class Task(StrictModel):
     part: Part | None = None
     layout: Digest | None = None
     probe: ProbeOrder | None = None
-    receipts: tuple[Receipt, ...] = ()
+    receipts: Annotated[tuple[Receipt, ...], Field(max_length=MAX_SITES)] = ()
     record: RoundRecord | None = None
 
 

@@ -26,8 +26,8 @@ from braing3n.payloads import PayloadType
 # NumPy's own loader is not for bytes from strangers: it opens archives, evaluates the header, and
 # makes room for any size that it claims.
 _NPY_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '<(?P<kind>f4|f8|f2|u2)', 'fortran_order': False, "
-    rb"'shape': \((?P<count>\d{1,15}),\), \} *\n", re.DOTALL,
+    rb"\x93NUMPY\x01\x00(?P<length>..)(?P<text>\{'descr': '<(?P<kind>f4|f8|f2|u2)', "
+    rb"'fortran_order': False, 'shape': \((?P<count>\d{1,15}),\), \} *\n)", re.DOTALL,
 )
 
 Vector = npt.NDArray[np.float32]
@@ -154,7 +154,8 @@ def _body(contents: Sequence[bytes], kinds: Sequence[bytes]) -> tuple[bytes, mem
         raise ProtocolError("weights cannot be read", expected=expected,
                             found=f"{len(contents)} arrays", fix=fix)
     header = _NPY_HEADER.match(contents[0])
-    if header is None or header["kind"] not in kinds:
+    if (header is None or header["kind"] not in kinds
+            or int.from_bytes(header["length"], "little") != len(header["text"])):
         raise ProtocolError("weights cannot be read", expected=expected,
                             found="bytes of another format or an array of another kind", fix=fix)
     body = memoryview(contents[0])[header.end():]

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
-from flwr.clientapp import ClientApp
-from pydantic import ValidationError
 
 import braing3n
 from braing3n.errors import ProtocolError
@@ -15,12 +13,13 @@ from braing3n.plan import StageName
 from braing3n.protocol import PROTOCOL_VERSION, Hello, Reply, Task, code_digest, software_version
 from braing3n.round_records import seen_of
 from braing3n.weights import Vector, doubles_from_npy, to_wire, vector_from_npy
-from client.guard import guard
+from client.guard import SiteApp, guard
 from client.probing import probe
+from client.reading import read_task
 from client.site import Site, check_task, open_site
 from client.work import evaluate, install, moments, train
 
-app = ClientApp(mods=[guard])
+app = SiteApp(mods=[guard])
 
 
 @app.query("hello")
@@ -38,7 +37,7 @@ def hello(message: Message, context: Context) -> Message:
 @app.query("install")
 def install_part(message: Message, context: Context) -> Message:
     """Keep a frozen part, if it has the digest that was announced."""
-    task, vector = read_task(message)
+    task, vector = _read(message)
     site = open_site(context)
     return write_reply(site, message, install(site, task, vector), None)
 
@@ -64,7 +63,7 @@ def diffusion(message: Message, context: Context) -> Message:
 @app.query("moments")
 def latent_moments(message: Message, context: Context) -> Message:
     """Return the moments of the latents over the training volumes."""
-    task, _ = read_task(message)
+    task, _ = _read(message)
     site = open_site(context)
     return write_reply(site, message, *moments(site, task))
 
@@ -72,7 +71,7 @@ def latent_moments(message: Message, context: Context) -> Message:
 @app.query("probe")
 def probe_encoder(message: Message, context: Context) -> Message:
     """Give the sums of a probe that the site's settings let leave."""
-    task = _read_order(message)
+    task = read_task(message)
     contents = _arrays(message)
     site = open_site(context)
     return write_reply(site, message,
@@ -82,38 +81,34 @@ def probe_encoder(message: Message, context: Context) -> Message:
 @app.evaluate()
 def evaluate_stage(message: Message, context: Context) -> Message:
     """Measure a stage's result on held-out subjects."""
-    task, vector = read_task(message)
+    task, vector = _read(message)
     site = open_site(context)
     return write_reply(site, message, evaluate(site, task, vector), None)
 
 
 def _train(message: Message, context: Context, stage: StageName) -> Message:
-    task, vector = read_task(message)
+    task, vector = _read(message)
     if task.stage != stage:
         raise ProtocolError("the task is for another stage", expected=stage, found=task.stage,
                             fix="ask the coordinator")
+    planned = check_task(task).stage(stage)
+    if task.round_index == planned.rounds:  # which is the evaluation's
+        raise ProtocolError("the plan trains in no such round", expected=f"below {planned.rounds}",
+                            found=str(task.round_index), fix="ask the coordinator")
     site = open_site(context)
     reply, update = train(site, task, vector)
-    payload = check_task(task).stage(stage).payload
-    return write_reply(site, message, reply, None if update is None else to_wire(update, payload))
+    return write_reply(site, message, reply,
+                       None if update is None else to_wire(update, planned.payload))
 
 
-def read_task(message: Message) -> tuple[Task, Vector | None]:
+def _read(message: Message) -> tuple[Task, Vector | None]:
     """Return a message's task and its array, if it has one.
 
     Raises:
         ProtocolError: The message is malformed.
     """
-    task, contents = _read_order(message), _arrays(message)
+    task, contents = read_task(message), _arrays(message)
     return task, vector_from_npy(contents) if contents else None
-
-
-def _read_order(message: Message) -> Task:
-    try:
-        return Task.model_validate_json(str(message.content.config_records["message"]["json"]))
-    except (ValidationError, KeyError) as error:
-        raise ProtocolError("the task cannot be read", expected="our JSON", found="other content",
-                            fix="ask the coordinator") from error
 
 
 def _arrays(message: Message) -> list[bytes]:
@@ -128,7 +123,7 @@ def write_reply(site: Site, message: Message, reply: Reply,
     is said here, and not in answers that are kept: asked again, the same answer goes out, but the
     record may be a later one.
     """
-    text = reply.model_copy(update={"seen": seen_of(_read_order(message).record)}).model_dump_json()
+    text = reply.model_copy(update={"seen": seen_of(read_task(message).record)}).model_dump_json()
     content = RecordDict({"message": ConfigRecord({"json": text})})
     array = "no array"
     if vector is not None:

@@ -15,7 +15,6 @@ from client.site import Site
 
 _APPROVED = "approved.jsonl"
 _WAITING = "plans"
-_LONGEST = 1 << 16  # characters of a plan
 _MOST_WAITING = 20  # a coordinator that names plan after plan must not fill the disk
 
 
@@ -120,16 +119,14 @@ def _check_limits(rules: PlanRules, plan: Plan) -> None:
     stages = [(name, plan.stage(name)) for name in plan.stage_names]
     rounds = sum(stage.rounds for _, stage in stages)
     steps = max((stage.local_steps or 0) for _, stage in stages)
-    size = len(plan.canonical())
     for holds, key, limit, found in (
         (rules.presets is None or plan.preset in rules.presets, "presets",
          ", ".join(rules.presets or ()), plan.preset),
         (rounds <= rules.max_rounds, "max_rounds", str(rules.max_rounds), f"{rounds} rounds in all"),
         (steps <= rules.max_local_steps, "max_local_steps", str(rules.max_local_steps),
          f"{steps} steps in a round"),
-        (size <= _LONGEST, "", f"{_LONGEST} characters", f"{size}"),
     ):
         if not holds:
             raise PlanError("the plan goes beyond this site's limits",
-                            expected=f"`plans: {key}:` {limit}" if key else limit, found=found,
+                            expected=f"`plans: {key}:` {limit}", found=found,
                             fix="ask the coordinator, or allow more in the site's settings")

@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from pydantic import ValidationError
 
 from braing3n.budget import EgressConfig
-from braing3n.errors import EgressError
+from braing3n.errors import EgressError, ProtocolError
 from braing3n.files import digest_bytes
 from braing3n.manifests import Content, TensorRecord, manifest_line
 from braing3n.networks import moments_like, network_like
@@ -20,6 +20,7 @@ from braing3n.weights import State, doubles_from_npy, read_payload
 from client import holding
 from client.approval import check_plan
 from client.egress_log import append_manifest
+from client.reading import read_task, waits_until
 from client.site import Site, check_task
 
 _MB = 10**6
@@ -51,12 +52,12 @@ def check_asked(site: Site, message: Message) -> Asked:
         What is asked for.
 
     Raises:
+        ProtocolError: Its times cannot be, or the task is not one that this software may do.
         PlanError: The site does not work on the plan.
         EgressError: The array that is asked for has other tensors than the settings let out, or is
             larger.
     """
-    kind, task = message.metadata.message_type, task_of(message)
-    until = message.metadata.created_at + message.metadata.ttl
+    kind, until, task = message.metadata.message_type, waits_until(message), task_of(message)
     if task is None:
         return Asked(kind, until)
     plan = check_task(task)
@@ -90,10 +91,10 @@ def let_out(site: Site, asked: Asked, reply: Message) -> Message:
 
 
 def task_of(message: Message) -> Task | None:
-    """Return a message's task; None where it asks without one, or with something else."""
+    """Return a message's task; None where it has none, or one that its handler cannot read either."""
     try:
-        return Task.model_validate_json(str(message.content.config_records["message"]["json"]))
-    except (KeyError, ValidationError):
+        return read_task(message)
+    except ProtocolError:
         return None
 
 

@@ -4,14 +4,35 @@ import sys
 import traceback
 
 from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
-from braing3n.errors import BrainG3NError
+from braing3n.errors import BrainG3NError, ProtocolError
 from braing3n.protocol import FIRST_CODE, REFUSALS, fixed_word
 from client.charging import record_refusal
 from client.egress import check_asked, let_out
+from client.reading import text_of
 from client.round_records import take_record
 from client.site import open_site
+
+# The end of an exception's text, which says what to do: a message can have a million mistakes.
+_LONGEST_TEXT = 1 << 15
+
+
+class SiteApp(ClientApp):
+    """Flower's app, which answers messages of an unknown type as well.
+
+    Flower looks for a message's handler before it comes to the guard, and raises where there is none.
+    """
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        """Return the answer to a message, whatever it is."""
+        try:
+            return super().__call__(message, context)
+        except ValueError as error:  # the guard lets none through
+            return refuse(message, context, ProtocolError(
+                "there is no answer to messages of this type", expected="a type of this version",
+                found=str(error)[:200], fix="run the same software version on both sides"))
 
 
 def guard(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -42,7 +63,8 @@ def _record(message: Message, context: Context, word: str, error: Exception) -> 
 
     Where there is no log, the console is told.
     """
-    text = f"answering with a refusal: {word}\n" + "".join(traceback.format_exception(error))
+    told = "".join(traceback.format_exception(error))
+    text = f"answering with a refusal: {word}\n{told[-_LONGEST_TEXT:]}"
     try:
         site = open_site(context)
         site.log(text)
@@ -53,9 +75,7 @@ def _record(message: Message, context: Context, word: str, error: Exception) -> 
 
 def _task_of(message: Message) -> str:
     """Return the text of a message, or nothing where there is none."""
-    if not message.has_content():
-        return ""
     try:
-        return str(message.content.config_records["message"]["json"])
-    except KeyError:
+        return text_of(message)
+    except ProtocolError:
         return ""

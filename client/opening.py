@@ -2,6 +2,7 @@
 
 import resource
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -10,13 +11,16 @@ import torch
 from braing3n.data.site_data import SiteData, open_site_data
 from braing3n.errors import PolicyError, ProtocolError
 from braing3n.objectives import StageObjective, open_objective
-from braing3n.plan import Part, Plan
+from braing3n.plan import Part, Plan, StageName
 from braing3n.presets import PRESETS
 from braing3n.protocol import Reply, Task
 from braing3n.weights import State, Vector, layout_digest, unpack
 from client.site import Site, check_task
 
 PROGRESS_EVERY_S = 1.0
+# The frozen parts that each stage is trained on.
+PARTS: Mapping[StageName, tuple[Part, ...]] = {
+    "pretrain": (), "decoder": ("encoder",), "diffusion": ("encoder", "decoder", "statistics")}
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,25 @@ class Opened:
     frozen: dict[Part, State]
 
 
-def open_task(site: Site, task: Task, began: float) -> Opened | Reply:
-    """Return what the task needs; where a frozen part is lacking, the report that says which."""
+def open_task(
+    site: Site, task: Task, began: float, needs: Collection[Part] | None = None,
+) -> Opened | Reply:
+    """Return what the task needs; where a frozen part is lacking, the report that says which.
+
+    Args:
+        site: The site.
+        task: The task.
+        began: When that was begun, by `time.monotonic`.
+        needs: The frozen parts without which it cannot be done; None for those of its stage.
+
+    Raises:
+        ProtocolError: The task names fewer. Nothing was done yet, and nothing charged.
+    """
     plan = check_task(task)
+    unnamed = set(PARTS[task.stage] if needs is None else needs) - task.frozen.keys()
+    if unnamed:
+        raise ProtocolError("the task lacks frozen parts", expected="a digest of each that it needs",
+                            found=f"none of {', '.join(sorted(unnamed))}", fix="ask the coordinator")
     frozen, missing = site.frozen(task.frozen)
     if missing:
         return report(site, task, began, missing=missing)

@@ -20,6 +20,8 @@ from braing3n.weights import State, check_digest, load_weights, save_weights
 from braing3n.yaml_files import parse
 from client.state_folder import open_state_folder
 
+_LONGEST_PLAN = 1 << 16
+
 
 @dataclass(frozen=True)
 class Site:
@@ -116,8 +118,10 @@ class Site:
         """Append to the site's own log, which nobody else may read and which is never sent."""
         path = self.config.state_dir / "site.log"
         path.parent.mkdir(parents=True, exist_ok=True)
+        # What came from elsewhere must not look like an entry of its own.
+        lines = "\n    ".join(text.rstrip().splitlines())
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as stream:
-            stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text.rstrip()}\n")
+            stream.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {lines}\n")
 
 
 def open_site(context: Context) -> Site:
@@ -158,8 +162,9 @@ def check_task(task: Task) -> Plan:
     """Return the task's plan, after checking that the task is one that this software may do.
 
     Raises:
-        ProtocolError: Another protocol version, a plan that does not have its digest, or a round
-            that the plan does not have.
+        ProtocolError: Another protocol version, a plan that does not have its digest or is not
+            written as plans are, or a round that the plan does not have.
+        ConfigError: The plan has a mistake.
     """
     if task.protocol != PROTOCOL_VERSION:
         raise ProtocolError("the coordinator speaks another protocol",
@@ -169,7 +174,7 @@ def check_task(task: Task) -> Plan:
         raise ProtocolError("the plan is not the one that its digest names",
                             expected=task.plan_digest, found="another digest",
                             fix="ask the coordinator")
-    plan = parse(Plan, json.loads(task.plan), "the coordinator's plan")
+    plan = _read_plan(task.plan)
     if task.stage not in plan.stage_names:
         raise ProtocolError("the plan has no such stage", expected=", ".join(plan.stage_names),
                             found=task.stage, fix="ask the coordinator")
@@ -177,4 +182,25 @@ def check_task(task: Task) -> Plan:
         raise ProtocolError("the plan has no such round",
                             expected=f"at most {plan.stage(task.stage).rounds}",
                             found=str(task.round_index), fix="ask the coordinator")
+    return plan
+
+
+def _read_plan(text: str) -> Plan:
+    """Return the plan that a text is, in the one way in which it can be written.
+
+    Its digest is then the one that people approve, and that the ledger and the log of what left name.
+    """
+    expected = f"a plan's canonical JSON of at most {_LONGEST_PLAN} characters"
+    if len(text) > _LONGEST_PLAN:  # each mistake of a plan costs time to describe
+        raise ProtocolError("the plan is too long", expected=expected, found=f"{len(text)}",
+                            fix="ask the coordinator")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("the plan cannot be read", expected=expected, found="other content",
+                            fix="ask the coordinator") from error
+    plan = parse(Plan, content, "the coordinator's plan")
+    if plan.canonical() != text:
+        raise ProtocolError("the plan is not written as plans are", expected=expected,
+                            found="another text", fix="ask the coordinator")
     return plan

@@ -120,7 +120,7 @@ def moments(site: Site, task: Task) -> tuple[Reply, Vector | None]:
         raise PolicyError("the site gives no latent moments", expected="`release: moments:` of the "
                           "site that lets them leave", found="withheld",
                           fix="statistics are then of the other sites")
-    opened = open_task(site, task, began)
+    opened = open_task(site, task, began, ("encoder", "decoder"))
     if isinstance(opened, Reply):
         return opened, None
     if permit is not None and permit.privacy is not None:
