@@ -73,6 +73,8 @@ class PlanRules(StrictModel):
         presets: Sizes of networks that it trains; None is all.
         max_rounds: Rounds that a plan may have, over all stages.
         max_local_steps: Optimiser steps that a round may have.
+        max_local_epochs: Passes over the site's scans that a round may have, where a plan counts these.
+        max_batch_size: Volumes in a step; what they take of memory grows with it.
         app_version: Versions of the app that a server may name, as PEP 440 writes them; None is the
             installed one alone.
     """
@@ -81,6 +83,8 @@ class PlanRules(StrictModel):
     presets: tuple[PresetName, ...] | None = None
     max_rounds: Annotated[int, Field(ge=1)] = 10_000
     max_local_steps: Annotated[int, Field(ge=1)] = 100_000
+    max_local_epochs: Annotated[int, Field(ge=1)] = 1000
+    max_batch_size: Annotated[int, Field(ge=1)] = 256
     app_version: Annotated[str, AfterValidator(_specifier)] | None = None
 
 

@@ -116,17 +116,23 @@ def _check_limits(rules: PlanRules, plan: Plan) -> None:
     Raises:
         PlanError: It goes beyond one.
     """
-    stages = [(name, plan.stage(name)) for name in plan.stage_names]
-    rounds = sum(stage.rounds for _, stage in stages)
-    steps = max((stage.local_steps or 0) for _, stage in stages)
-    for holds, key, limit, found in (
-        (rules.presets is None or plan.preset in rules.presets, "presets",
-         ", ".join(rules.presets or ()), plan.preset),
-        (rounds <= rules.max_rounds, "max_rounds", str(rules.max_rounds), f"{rounds} rounds in all"),
-        (steps <= rules.max_local_steps, "max_local_steps", str(rules.max_local_steps),
-         f"{steps} steps in a round"),
+    stages = [plan.stage(name) for name in plan.stage_names]
+    rounds = sum(stage.rounds for stage in stages)
+    if rules.presets is not None and plan.preset not in rules.presets:
+        raise _beyond("presets", ", ".join(rules.presets), plan.preset)
+    for key, limit, found, what in (
+        ("max_rounds", rules.max_rounds, rounds, "rounds in all"),
+        ("max_local_steps", rules.max_local_steps,
+         max(stage.local_steps or 0 for stage in stages), "steps in a round"),
+        ("max_local_epochs", rules.max_local_epochs,
+         max(stage.local_epochs or 0 for stage in stages), "epochs in a round"),
+        ("max_batch_size", rules.max_batch_size,
+         max(stage.batch_size for stage in stages), "volumes in a step"),
     ):
-        if not holds:
-            raise PlanError("the plan goes beyond this site's limits",
-                            expected=f"`plans: {key}:` {limit}", found=found,
-                            fix="ask the coordinator, or allow more in the site's settings")
+        if found > limit:
+            raise _beyond(key, str(limit), f"{found} {what}")
+
+
+def _beyond(key: str, limit: str, found: str) -> PlanError:
+    return PlanError("the plan goes beyond this site's limits", expected=f"`plans: {key}:` {limit}",
+                     found=found, fix="ask the coordinator, or allow more in the site's settings")

@@ -67,7 +67,7 @@ def test_half_a_decision_is_none_and_does_not_spoil_the_next(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("rules", "key"), [
     ({"presets": ("small",)}, "presets"), ({"max_rounds": 5}, "max_rounds"),
-    ({"max_local_steps": 2}, "max_local_steps")])
+    ({"max_local_steps": 2}, "max_local_steps"), ({"max_batch_size": 1}, "max_batch_size")])
 @pytest.mark.parametrize("approve", ["auto", "each"])
 def test_a_plan_beyond_the_limits_is_refused_even_if_approved(
     tmp_path: Path, rules: dict[str, Any], key: str, approve: str
@@ -76,6 +76,19 @@ def test_a_plan_beyond_the_limits_is_refused_even_if_approved(
     decide(limited.config.state_dir, PLAN, approves=True)
     with pytest.raises(PlanError, match="beyond this site's limits") as refused:
         check_plan(limited, PLAN)
+    assert key in refused.value.expected
+
+
+@pytest.mark.parametrize(("change", "key"), [
+    ("stages.decoder.batch_size=1000000000", "max_batch_size"),
+    ("stages.pretrain.local_steps=null stages.pretrain.local_epochs=1000000", "max_local_epochs"),
+    ("stages.pretrain.local_steps=1000000", "max_local_steps"),
+    ("stages.diffusion.rounds=1000000", "max_rounds")])
+def test_a_site_that_approves_by_itself_takes_no_plan_without_end(
+    tmp_path: Path, change: str, key: str
+) -> None:
+    with pytest.raises(PlanError) as refused:
+        check_plan(site(tmp_path, approve="auto"), load_plan(DEMO, change))
     assert key in refused.value.expected
 
 
