@@ -75,6 +75,8 @@ def _lines(found: "SiteStatus") -> list[str]:
             if found.doing.get(key) not in (None, "")))
     lines += [f"waits for a person: {name} (`braing3n site outbox --release {name}`)"
               for name in found.held]
+    lines += [f"a plan waits to be approved: {digest} (`braing3n site approve SITE.yaml "
+              f"{digest[:12]}`)" for digest in found.plans]
     lines.append(f"last refusal: {found.last_refusal or 'none'}")
     lines += [f"  {line}" for line in explained(found.last_refusal.split()[-1:])]
     return lines

@@ -12,6 +12,7 @@ from braing3n.enrolment.certificates import days_left, load_certificate
 from braing3n.files import locked
 from braing3n.moments import to_text
 from client import holding
+from client.approval import waiting
 from client.network_folder import NetworkFolder, accepted
 from client.node.running import LOCK, REACHED
 
@@ -35,6 +36,7 @@ class SiteStatus:
         reached: When it last did; "" is never.
         doing: What the site does, or did last.
         held: Replies that wait for a person.
+        plans: Digests of plans that a coordinator has asked for and nobody has decided about.
         last_refusal: When the site last refused, and by which word; "" is never.
     """
 
@@ -47,6 +49,7 @@ class SiteStatus:
     reached: str
     doing: dict[str, Any]
     held: tuple[str, ...]
+    plans: tuple[str, ...]
     last_refusal: str
 
     @property
@@ -64,6 +67,7 @@ def look(config: SiteConfig, now: datetime) -> SiteStatus:
 
     Raises:
         ConfigError: What it has joined cannot be read.
+        OutputError: What it has decided about plans is damaged.
         ProtocolError: It was edited.
     """
     folder = NetworkFolder.of(config)
@@ -81,6 +85,7 @@ def look(config: SiteConfig, now: datetime) -> SiteStatus:
         is_connected=is_fresh, reached="" if reached is None else to_text(reached),
         doing=_read(config.state_dir / "progress.json"),
         held=tuple(one.name for one in holding.held(config.state_dir)),
+        plans=tuple(plan.digest for plan in waiting(config.state_dir)),
         last_refusal=_last_refusal(config.state_dir / "site.log"))
 
 

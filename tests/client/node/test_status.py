@@ -7,12 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner
 
+from braing3n.errors import PlanError
 from braing3n.files import digest_bytes, locked
 from braing3n.manifests import Content
+from braing3n.plan import load_plan
+from client.approval import check_plan, decide
 from client.cli import app
 from client.holding import Held
 from client.node.running import LOCK, REACHED
 from client.node.status import look
+from client.site import Site
+from simulation.run import PLANS
 
 
 def mark(site, *, reached_s: float, started_s: float = 1000.0) -> None:
@@ -107,3 +112,15 @@ def test_a_ca_that_ends_soon_is_warned_of(joined) -> None:
     site = joined(now=datetime.now(UTC) - timedelta(days=3640))
     done = CliRunner().invoke(app, ["status", str(site.path)])
     assert "warning: the consortium's CA holds for 9 days" in done.stdout
+
+
+def test_a_plan_that_waits_is_told_with_what_to_do(joined) -> None:
+    site = joined(settings="plans: {approve: each}\n")
+    plan = load_plan(PLANS / "demo.yaml")
+    with pytest.raises(PlanError):
+        check_plan(Site(site.config), plan)
+    assert look(site.config, datetime.now(UTC)).plans == (plan.digest,)
+    done = CliRunner().invoke(app, ["status", str(site.path)])
+    assert f"site approve SITE.yaml {plan.digest[:12]}" in done.output
+    decide(site.config.state_dir, plan, approves=True)
+    assert look(site.config, datetime.now(UTC)).plans == ()
