@@ -105,7 +105,7 @@ def test_a_reply_that_waits_for_a_person_is_told_with_what_to_do(joined) -> None
     assert found["held"] == [one.name]
     assert set(found) == {
         "site", "consortium", "ca_expires", "ca_days_left", "is_started", "is_connected", "reached",
-        "doing", "held", "last_refusal", "is_well"}
+        "doing", "held", "plans", "last_refusal", "is_well"}
 
 
 def test_a_ca_that_ends_soon_is_warned_of(joined) -> None:
