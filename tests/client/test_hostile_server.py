@@ -437,8 +437,14 @@ def sites(tmp_path_factory: pytest.TempPathFactory, telling_scans: Path, short_d
           hospital: Any) -> dict[bool, Site]:
     """A site with a budget and one without, as each row finds them."""
     short = "stages.pretrain.rounds=3 stages.pretrain.local_steps=1 probes=[sex/logistic]"
+
+    def folder() -> Path:  # in one of its own: what is beside it is looked through after each row
+        made = tmp_path_factory.mktemp("around") / "site"
+        made.mkdir()
+        return made
+
     return {has_budget: begun(hospital(
-        tmp_path_factory.mktemp("site"), telling_scans, f"{short_dp_plan} {short}",
+        folder(), telling_scans, f"{short_dp_plan} {short}",
         "plans: {approve: each}\n", has_budget=has_budget)) for has_budget in (True, False)}
 
 
